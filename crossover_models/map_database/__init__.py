@@ -1,0 +1,1 @@
+"""A map of buildings from any source: importers, the database on disk, and its pictures."""
