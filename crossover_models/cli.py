@@ -1,0 +1,63 @@
+"""The ``crossover`` command line: everything that is not a node.
+
+Each command lives beside its code as ``add_command(subparsers)``, which sets ``run``: a function from the parsed
+arguments to an exit status. What a user did wrong is one line on stderr and status 2; an interrupt is 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from crossover_models import __version__
+
+# Modules that must import in milliseconds: torch, faiss and ifcopenshell are imported when a command runs.
+COMMANDS = (
+    "crossover_models.map_database.commands",
+    "crossover_models.simulation.commands",
+    "crossover_models.training.commands",
+)
+BENCHMARKS = ("crossover_models.evaluation.laser2d", "crossover_models.evaluation.retrieval")
+
+AddCommand = Callable[[Any], None]
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add every command of the core to an argparse subparsers object."""
+    for name in COMMANDS:
+        import_module(name).add_command(subparsers)
+    bench = subparsers.add_parser("bench", help="measure something and write it as JSON")
+    benchmarks = bench.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    for name in BENCHMARKS:
+        import_module(name).add_command(benchmarks)
+
+
+def build_parser(extra: Sequence[AddCommand] = ()) -> argparse.ArgumentParser:
+    """The whole parser; ``extra`` adds commands that need more than the core (the nodes)."""
+    parser = argparse.ArgumentParser(
+        prog="crossover", description="Say where a robot is in a known building, from whatever it has."
+    )
+    parser.add_argument("--version", action="version", version=f"crossover {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_commands(subparsers)
+    for add_command in extra:
+        add_command(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, extra: Sequence[AddCommand] = ()) -> int:
+    """Run one command and return its exit status."""
+    arguments = build_parser(extra).parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print(f"crossover {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"crossover {arguments.command}: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,71 @@
+"""Which place of the map a point lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crossover_models.estimate import LevelKey
+
+
+class PlaceOutline(Protocol):
+    """What is needed of a place: where it is and what it is called."""
+
+    @property
+    def key(self) -> LevelKey:
+        """Level of the place."""
+
+    @property
+    def place_id(self) -> str:
+        """Identity in its building."""
+
+    @property
+    def name(self) -> str:
+        """As people say it."""
+
+    @property
+    def category(self) -> str:
+        """Room type or empty."""
+
+    @property
+    def polygon(self) -> NDArray[np.float64]:
+        """(N, 2) outline in the level's map frame, metres."""
+
+
+class PlaceMap:
+    """Outlines of all places, by level."""
+
+    def __init__(self, places: Iterable[PlaceOutline]) -> None:
+        self._by_level: dict[LevelKey, list[tuple[PlaceOutline, NDArray[np.float32]]]] = {}
+        for place in places:
+            outline = np.ascontiguousarray(place.polygon, dtype=np.float32)
+            self._by_level.setdefault(place.key, []).append((place, outline))
+
+    def at(self, level: LevelKey, point_xy: ArrayLike, margin_m: float = 0.5) -> PlaceOutline | None:
+        """The place around a map-frame point: inside it, or else nearest within ``margin_m`` (a doorway is in no room)."""
+        x, y = (float(v) for v in np.asarray(point_xy, dtype=np.float64)[:2])
+        nearest: PlaceOutline | None = None
+        best_m = -margin_m
+        for place, outline in self._by_level.get(level, []):
+            inside_m = cv2.pointPolygonTest(outline, (x, y), True)
+            if inside_m > best_m:
+                nearest, best_m = place, inside_m
+        return nearest
+
+
+def interior_point(polygon: NDArray[np.float64]) -> tuple[float, float]:
+    """A point well inside a simple polygon (N, 2), metres: the centroid if it is inside, else the deepest grid point."""
+    outline = np.ascontiguousarray(polygon, dtype=np.float32)
+    center = polygon.mean(axis=0)
+    if cv2.pointPolygonTest(outline, (float(center[0]), float(center[1])), False) > 0:
+        return float(center[0]), float(center[1])
+    low, high = polygon.min(axis=0), polygon.max(axis=0)
+    xs, ys = np.meshgrid(np.linspace(low[0], high[0], 24), np.linspace(low[1], high[1], 24))
+    candidates = np.stack([xs.ravel(), ys.ravel()], axis=1)
+    depth = [cv2.pointPolygonTest(outline, (float(x), float(y)), True) for x, y in candidates]
+    x, y = candidates[int(np.argmax(depth))]
+    return float(x), float(y)

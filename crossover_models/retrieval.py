@@ -1,0 +1,178 @@
+"""Scene retrieval: which places of the map fit an embedding, over whatever modalities the map holds of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from crossover_models.config import RetrievalSettings
+from crossover_models.estimate import LevelKey, RankedPlace, Retrieval
+from crossover_models.observation import Modality
+from crossover_models.places import PlaceOutline, interior_point
+
+# Candidates taken from each exact index before fusion; a place outside every modality's list cannot win the mean.
+BREADTH = 64
+
+
+class RetrievalError(ValueError):
+    """A query that cannot be searched; the message names the field and its value."""
+
+
+class PlaceSource(Protocol):
+    """The part of the map database that retrieval reads."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of the vectors."""
+
+    def building_ids(self) -> tuple[str, ...]:
+        """All buildings."""
+
+    def places(self, building_id: str | None = None, level_id: str | None = None) -> Sequence[PlaceOutline]:
+        """Places of a building."""
+
+    def embeddings(
+        self, building_id: str, modality: Modality
+    ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Place ids and their vectors (n, D), only where present."""
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One modality of one level: place rows (n,), vectors (n, D) and the exact index over them."""
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    index: Any
+
+
+class PlaceIndex:
+    """Exact inner-product indexes, one for each level and modality, so that a filter is applied before the search."""
+
+    def __init__(self, source: PlaceSource, settings: RetrievalSettings) -> None:
+        self.settings = settings
+        self.dim = source.embedding_dim
+        self.places: list[PlaceOutline] = []
+        self._positions: list[tuple[float, float]] = []
+        self._shards: dict[LevelKey, dict[Modality, _Shard]] = {}
+        self.modalities: set[Modality] = set()
+        for building_id in source.building_ids():
+            self._add_building(source, building_id)
+
+    def _add_building(self, source: PlaceSource, building_id: str) -> None:
+        row_of: dict[str, int] = {}
+        for place in source.places(building_id):
+            row_of[place.place_id] = len(self.places)
+            self.places.append(place)
+            self._positions.append(interior_point(place.polygon))
+        for modality in Modality:
+            ids, vectors = source.embeddings(building_id, modality)
+            if not ids:
+                continue
+            self.modalities.add(modality)
+            rows = np.array([row_of[place_id] for place_id in ids], dtype=np.int64)
+            levels = [self.places[row].key for row in rows]
+            for level in dict.fromkeys(levels):
+                member = np.array([key == level for key in levels])
+                shard = np.ascontiguousarray(vectors[member], dtype=np.float32)
+                self._shards.setdefault(level, {})[modality] = _Shard(rows[member], shard, _exact_index(shard))
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        query_modality: Modality,
+        stamp_ns: int = 0,
+        levels: Collection[LevelKey] | None = None,
+        top_k: int = 0,
+    ) -> Retrieval:
+        """Rank places for a unit vector (D,).
+
+        A place's score is the mean over the modalities that the map has of it, each cosine first centered by that
+        modality's mean over the places searched (the gap between modalities is not evidence). Probabilities are the
+        softmax of the scores over ``settings.temperature``, with the mean score standing for "none of them".
+
+        Args:
+            vector: (D,) float32, unit norm.
+            query_modality: what made it, for the record.
+            stamp_ns: stamp of its sensor data, for the record.
+            levels: search only these; None for all.
+            top_k: places returned; 0 for the setting.
+
+        Raises:
+            RetrievalError: wrong length, not finite, or no norm.
+        """
+        query = self._checked(vector)
+        cosines: dict[Modality, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {}
+        for level, by_modality in self._shards.items():
+            if levels is not None and level not in levels:
+                continue
+            for modality, shard in by_modality.items():
+                rows, scores = _candidates(shard, query)
+                cosines.setdefault(modality, []).append((rows, scores))
+        total: dict[int, float] = {}
+        count: dict[int, int] = {}
+        detail: dict[int, dict[Modality, float]] = {}
+        for modality, parts in cosines.items():
+            rows = np.concatenate([part[0] for part in parts])
+            scores = np.concatenate([part[1] for part in parts])
+            center = float(scores.mean())
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                total[row] = total.get(row, 0.0) + score - center
+                count[row] = count.get(row, 0) + 1
+                detail.setdefault(row, {})[modality] = score
+        if not total:
+            return Retrieval(stamp_ns, query_modality, (), abstained=True)
+        order = np.array(sorted(total, key=lambda row: total[row] / count[row], reverse=True))
+        fused = np.array([total[row] / count[row] for row in order])
+        probability = _probabilities(fused, self.settings.temperature)
+        kept = order[: top_k or self.settings.top_k]
+        ranked = tuple(
+            RankedPlace(
+                self.places[row].key,
+                self.places[row].place_id,
+                self.places[row].name,
+                self.places[row].category,
+                float(np.mean(list(detail[row].values()))),
+                float(probability[k]),
+                self._positions[row],
+                detail[row],
+            )
+            for k, row in enumerate(kept.tolist())
+        )
+        abstained = bool(probability[0] < self.settings.max_abstain_probability)
+        return Retrieval(stamp_ns, query_modality, ranked, abstained)
+
+    def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        query = np.ascontiguousarray(vector, dtype=np.float32)
+        if query.shape != (self.dim,):
+            raise RetrievalError(f"vector: expected {self.dim} numbers as in the database, got {query.shape}")
+        norm = float(np.linalg.norm(query))
+        if not np.isfinite(norm) or norm < 1e-6:
+            raise RetrievalError(f"vector: norm must be finite and positive, got {norm}")
+        return query / np.float32(norm)
+
+
+def _exact_index(vectors: NDArray[np.float32]) -> Any:
+    """Flat inner-product index; on a GPU where faiss finds one."""
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(vectors)
+    return index
+
+
+def _candidates(shard: _Shard, query: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    scores, found = shard.index.search(query[None], min(BREADTH, len(shard.rows)))
+    return shard.rows[found[0]], scores[0]
+
+
+def _probabilities(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Softmax of (n,) scores with one more entry, at score 0 (the average place), for "none of them"."""
+    logits = np.append(scores, 0.0) / temperature
+    weights = np.exp(logits - logits.max())
+    return np.asarray((weights / weights.sum())[:-1], dtype=np.float64)
