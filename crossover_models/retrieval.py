@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from crossover_models.estimate import LevelKey, RankedPlace, Retrieval
 from crossover_models.observation import Modality
 from crossover_models.places import PlaceOutline, interior_point
 
-# Candidates taken from each exact index before fusion; a place outside every modality's list cannot win the mean.
+# Candidates taken from each exact index; all of them are then scored in every modality they have.
 BREADTH = 64
 
 
@@ -48,6 +48,7 @@ class _Shard:
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    vector_sum: NDArray[np.float64]
     index: Any
 
 
@@ -80,7 +81,9 @@ class PlaceIndex:
             for level in dict.fromkeys(levels):
                 member = np.array([key == level for key in levels])
                 shard = np.ascontiguousarray(vectors[member], dtype=np.float32)
-                self._shards.setdefault(level, {})[modality] = _Shard(rows[member], shard, _exact_index(shard))
+                self._shards.setdefault(level, {})[modality] = _Shard(
+                    rows[member], shard, shard.sum(axis=0, dtype=np.float64), _exact_index(shard)
+                )
 
     def search(
         self,
@@ -107,28 +110,19 @@ class PlaceIndex:
             RetrievalError: wrong length, not finite, or no norm.
         """
         query = self._checked(vector)
-        cosines: dict[Modality, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {}
-        for level, by_modality in self._shards.items():
-            if levels is not None and level not in levels:
-                continue
-            for modality, shard in by_modality.items():
-                rows, scores = _candidates(shard, query)
-                cosines.setdefault(modality, []).append((rows, scores))
+        shards = [shard for level, shard in self._shards.items() if levels is None or level in levels]
+        center = _mean_scores(shards, query)
         total: dict[int, float] = {}
-        count: dict[int, int] = {}
         detail: dict[int, dict[Modality, float]] = {}
-        for modality, parts in cosines.items():
-            rows = np.concatenate([part[0] for part in parts])
-            scores = np.concatenate([part[1] for part in parts])
-            center = float(scores.mean())
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
-                total[row] = total.get(row, 0.0) + score - center
-                count[row] = count.get(row, 0) + 1
-                detail.setdefault(row, {})[modality] = score
+        for by_modality in shards:
+            for modality, rows, scores in _scored_candidates(by_modality, query):
+                for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+                    total[row] = total.get(row, 0.0) + score - center[modality]
+                    detail.setdefault(row, {})[modality] = score
         if not total:
             return Retrieval(stamp_ns, query_modality, (), abstained=True)
-        order = np.array(sorted(total, key=lambda row: total[row] / count[row], reverse=True))
-        fused = np.array([total[row] / count[row] for row in order])
+        order = np.array(sorted(total, key=lambda row: total[row] / len(detail[row]), reverse=True))
+        fused = np.array([total[row] / len(detail[row]) for row in order.tolist()])
         probability = _probabilities(fused, self.settings.temperature)
         kept = order[: top_k or self.settings.top_k]
         ranked = tuple(
@@ -166,9 +160,29 @@ def _exact_index(vectors: NDArray[np.float32]) -> Any:
     return index
 
 
-def _candidates(shard: _Shard, query: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    scores, found = shard.index.search(query[None], min(BREADTH, len(shard.rows)))
-    return shard.rows[found[0]], scores[0]
+def _mean_scores(shards: Sequence[dict[Modality, _Shard]], query: NDArray[np.float32]) -> dict[Modality, float]:
+    """Mean cosine of the query over all places searched, by modality."""
+    sums: dict[Modality, NDArray[np.float64]] = {}
+    counts: dict[Modality, int] = {}
+    for by_modality in shards:
+        for modality, shard in by_modality.items():
+            sums[modality] = sums.get(modality, np.zeros(len(query))) + shard.vector_sum
+            counts[modality] = counts.get(modality, 0) + len(shard.rows)
+    return {modality: float(total @ query) / counts[modality] for modality, total in sums.items()}
+
+
+def _scored_candidates(
+    by_modality: dict[Modality, _Shard], query: NDArray[np.float32]
+) -> Iterator[tuple[Modality, NDArray[np.int64], NDArray[np.float32]]]:
+    """Places near the query in any modality of a level, scored in every modality they have."""
+    found = [
+        shard.rows[shard.index.search(query[None], min(BREADTH, len(shard.rows)))[1][0]]
+        for shard in by_modality.values()
+    ]
+    candidates = np.unique(np.concatenate(found))
+    for modality, shard in by_modality.items():
+        member = np.isin(shard.rows, candidates)
+        yield modality, shard.rows[member], shard.vectors[member] @ query
 
 
 def _probabilities(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
