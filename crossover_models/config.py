@@ -214,13 +214,37 @@ class BeliefSettings(Settings):
     """Recursive belief over (building, level, place, pose), and the states it reports."""
 
     update_travel_m: float = setting(0.25, "travel between two updates by geometry", unit="m", minimum=0.0)
-    update_turn_rad: float = setting(0.25, "turn between two updates by geometry", unit="rad", minimum=0.0)
+    update_turn_rad: float = setting(0.35, "turn between two updates by geometry", unit="rad", minimum=0.0)
+    evidence_returns: float = setting(
+        20.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
+    )
+    independence_m: float = setting(1.5, "travel after which a slice is wholly new evidence", unit="m", minimum=0.1)
+    null_probability: float = setting(
+        0.2, "prior probability that the robot is nowhere in the map", minimum=0.0, maximum=0.99
+    )
+    null_score: float = setting(
+        -0.9, "mean log-likelihood a return at which a pose is no better than none", unit="nat", maximum=0.0
+    )
+    birth_share: float = setting(
+        0.5, "share of the null hypothesis' probability that new hypotheses may take", minimum=0.01, maximum=1.0
+    )
+    retrieval_weight: float = setting(0.5, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0)
+    retrieval_travel_m: float = setting(1.0, "travel between two retrievals that count", unit="m", minimum=0.0)
+    search_travel_m: float = setting(1.0, "travel between two global searches while not localized", unit="m", minimum=0.0)
     localized_probability: float = setting(0.9, "probability at which a pose is announced", minimum=0.5, maximum=1.0)
-    lost_probability: float = setting(0.5, "probability below which an announced pose is withdrawn", maximum=1.0)
-    odometry_translation: float = setting(0.05, "odometry noise per metre", unit="m/m", minimum=0.0)
+    lost_probability: float = setting(
+        0.5, "probability below which an announced pose is withdrawn", minimum=0.0, maximum=1.0
+    )
+    odometry_translation: float = setting(0.05, "odometry noise per meter", unit="m/m", minimum=0.0)
     odometry_rotation: float = setting(0.05, "odometry noise per radian", unit="rad/rad", minimum=0.0)
-    max_hypotheses: int = setting(64, "hypotheses kept", minimum=1)
-    seed: int = setting(0, "seed of every random draw", minimum=0)
+    odometry_drift_rad: float = setting(0.02, "heading noise per meter", unit="rad/m", minimum=0.0)
+    correlation: float = setting(
+        4.0, "factor on a registration's covariance for slices that share returns", minimum=1.0
+    )
+    merge_m: float = setting(0.5, "hypotheses nearer than this are one", unit="m", minimum=0.0)
+    merge_rad: float = setting(0.3, "... if their headings differ by less than this", unit="rad", minimum=0.0)
+    max_hypotheses: int = setting(48, "hypotheses kept", minimum=1)
+    stale_s: float = setting(3.0, "age of the newest sensor data at which the result is stale", unit="s", minimum=0.1)
 
 
 @dataclass(frozen=True)

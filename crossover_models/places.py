@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crossover_models.estimate import LevelKey
-
-
-class PlaceOutline(Protocol):
-    """What is needed of a place: where it is and what it is called."""
-
-    @property
-    def key(self) -> LevelKey:
-        """Level of the place."""
-
-    @property
-    def place_id(self) -> str:
-        """Identity in its building."""
-
-    @property
-    def name(self) -> str:
-        """As people say it."""
-
-    @property
-    def category(self) -> str:
-        """Room type or empty."""
-
-    @property
-    def polygon(self) -> NDArray[np.float64]:
-        """(N, 2) outline in the level's map frame, metres."""
+from crossover_models.map_source import PlaceOutline
 
 
 class PlaceMap:

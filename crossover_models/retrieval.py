@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import faiss
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from crossover_models.config import RetrievalSettings
 from crossover_models.estimate import LevelKey, RankedPlace, Retrieval
+from crossover_models.map_source import PlaceOutline, PlaceSource
 from crossover_models.observation import Modality
-from crossover_models.places import PlaceOutline, interior_point
+from crossover_models.places import interior_point
 
 # Candidates taken from each exact index; all of them are then scored in every modality they have.
 BREADTH = 64
@@ -21,25 +22,6 @@ BREADTH = 64
 
 class RetrievalError(ValueError):
     """A query that cannot be searched; the message names the field and its value."""
-
-
-class PlaceSource(Protocol):
-    """The part of the map database that retrieval reads."""
-
-    @property
-    def embedding_dim(self) -> int:
-        """Length of the vectors."""
-
-    def building_ids(self) -> tuple[str, ...]:
-        """All buildings."""
-
-    def places(self, building_id: str | None = None, level_id: str | None = None) -> Sequence[PlaceOutline]:
-        """Places of a building."""
-
-    def embeddings(
-        self, building_id: str, modality: Modality
-    ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """Place ids and their vectors (n, D), only where present."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,217 @@
+"""Recursive Bayes belief over weighted poses on all levels, with a null hypothesis that can win.
+
+Each hypothesis is a Gaussian over base_link's pose in its level's map frame, tracked as T_map_odom so that odometry
+moves all of them at once (multi-hypothesis tracking; Thrun, Burgard, Fox: Probabilistic Robotics, ch. 7.6). The null
+hypothesis says "none of these": it holds the mass of everything not tracked, grows while no pose explains what is
+seen, and is what new hypotheses are born from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossover_models.config import BeliefSettings
+from crossover_models.estimate import LevelKey, PoseFit
+from crossover_models.geometry import (
+    compose_se2,
+    inverse_se2,
+    relative_se2,
+    wrap_angle,
+)
+
+Array = NDArray[np.float64]
+# The null hypothesis never dies, or nothing could be born after a kidnapping.
+NULL_FLOOR = 1e-3
+PRUNE_BELOW = 1e-6
+
+
+class Belief:
+    """Weighted Gaussian poses plus the null hypothesis; all weights sum to 1."""
+
+    def __init__(self, settings: BeliefSettings) -> None:
+        self.settings = settings
+        self.levels: list[LevelKey] = []
+        self.fits: list[PoseFit | None] = []
+        self.T_map_odom: Array = np.zeros((0, 3))
+        self.covariance: Array = np.zeros((0, 3, 3))
+        self.weight: Array = np.zeros(0)
+        self.null_weight = 1.0
+        self._T_odom_base: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def clear(self) -> None:
+        """Back to knowing nothing: all mass on the null hypothesis."""
+        self.levels, self.fits = [], []
+        self.T_map_odom, self.covariance, self.weight = np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0)
+        self.null_weight = 1.0
+
+    @property
+    def T_odom_base(self) -> Array | None:
+        """(3,) newest odometry, None before the first."""
+        return self._T_odom_base
+
+    def poses(self, T_odom_base: Array | None = None) -> Array:
+        """(H, 3) T_map_base of all hypotheses, at the newest odometry or at ``T_odom_base`` (3,)."""
+        at = self._T_odom_base if T_odom_base is None else T_odom_base
+        if at is None:
+            return np.zeros((0, 3))
+        return compose_se2(self.T_map_odom, at)
+
+    def move(self, T_odom_base: Array) -> None:
+        """Let odometry (3,) carry all hypotheses and widen them by its noise."""
+        previous, self._T_odom_base = self._T_odom_base, np.asarray(T_odom_base, dtype=np.float64)
+        if previous is None or not len(self):
+            return
+        step = relative_se2(previous, self._T_odom_base)
+        travel_m, turn_rad = float(np.hypot(step[0], step[1])), abs(float(step[2]))
+        if travel_m == 0.0 and turn_rad == 0.0:
+            return
+        s = self.settings
+        new = self.poses()
+        old = compose_se2(self.T_map_odom, previous)
+        jacobian = np.tile(np.eye(3), (len(self), 1, 1))
+        jacobian[:, 0, 2] = -(new[:, 1] - old[:, 1])
+        jacobian[:, 1, 2] = new[:, 0] - old[:, 0]
+        noise = np.diag(
+            [
+                (s.odometry_translation * travel_m) ** 2,
+                (s.odometry_translation * travel_m) ** 2,
+                (s.odometry_rotation * turn_rad) ** 2 + (s.odometry_drift_rad * travel_m) ** 2,
+            ]
+        )
+        self.covariance = jacobian @ self.covariance @ jacobian.transpose(0, 2, 1) + noise
+
+    def restart(self, fits: Sequence[PoseFit], T_odom_aligned: Array, evidence: float = 1.0) -> None:
+        """Replace everything by the hypotheses of a global search at odometry ``T_odom_aligned`` (3,)."""
+        self.clear()
+        self.null_weight = 1.0
+        self.add(fits, T_odom_aligned, evidence, share=1.0 - self.settings.null_probability)
+
+    def add(self, fits: Sequence[PoseFit], T_odom_aligned: Array, evidence: float = 1.0, share: float = 0.0) -> int:
+        """Give birth to hypotheses out of the null hypothesis' mass; those already tracked are not doubled.
+
+        Args:
+            fits: poses of the slice's frame, from a global search.
+            T_odom_aligned: (3,) odometry of that frame.
+            evidence: 0..1, how new the slice is.
+            share: of the null mass that the births have as prior together; 0 for the setting.
+
+        Returns:
+            Number of hypotheses born.
+        """
+        s = self.settings
+        T_map_odom = [compose_se2(fit.T_map_aligned, inverse_se2(T_odom_aligned)) for fit in fits]
+        at = T_odom_aligned if self._T_odom_base is None else self._T_odom_base
+        fresh = [k for k, fit in enumerate(fits) if not self._tracked(fit.level, compose_se2(T_map_odom[k], at), at)]
+        if not fresh:
+            return 0
+        prior = self.null_weight * (share or s.birth_share) / len(fits)
+        ratios = np.exp([s.evidence_returns * evidence * (fits[k].score - s.null_score) for k in fresh])
+        self.levels += [fits[k].level for k in fresh]
+        self.fits += [fits[k] for k in fresh]
+        self.T_map_odom = np.concatenate([self.T_map_odom, np.stack([T_map_odom[k] for k in fresh])])
+        self.covariance = np.concatenate([self.covariance, np.stack([fits[k].covariance for k in fresh])])
+        self.weight = np.concatenate([self.weight, prior * ratios])
+        self.null_weight -= prior * len(fresh)
+        self.settle()
+        return len(fresh)
+
+    def place(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
+        """Believe a pose somebody states (initialpose), as firmly as the prior allows."""
+        at = np.zeros(3) if self._T_odom_base is None else self._T_odom_base
+        self.clear()
+        self._T_odom_base = at
+        self.levels, self.fits = [level], [None]
+        self.T_map_odom = compose_se2(np.asarray(T_map_base, dtype=np.float64), inverse_se2(at))[None]
+        self.covariance = np.asarray(covariance, dtype=np.float64)[None].copy()
+        self.null_weight = 0.05
+        self.weight = np.array([1.0 - self.null_weight])
+
+    def keep_levels(self, levels: Sequence[LevelKey]) -> None:
+        """Drop hypotheses on other levels; their mass goes to the null hypothesis."""
+        member = np.array([level in levels for level in self.levels], dtype=bool)
+        if len(self):
+            self.null_weight += float(self.weight[~member].sum())
+            self._select(np.flatnonzero(member))
+            self.settle()
+
+    def correct(self, k: int, fit: PoseFit, T_odom_aligned: Array) -> None:
+        """Kalman update of hypothesis ``k`` with a registration at odometry ``T_odom_aligned`` (3,).
+
+        The slice shares returns with earlier ones, so its covariance is widened by ``settings.correlation``.
+        """
+        at = T_odom_aligned if self._T_odom_base is None else self._T_odom_base
+        measured = compose_se2(fit.T_map_aligned, relative_se2(T_odom_aligned, at))
+        predicted = compose_se2(self.T_map_odom[k], at)
+        innovation = measured - predicted
+        innovation[2] = wrap_angle(innovation[2])
+        P = self.covariance[k]
+        gain = P @ np.linalg.inv(P + self.settings.correlation * fit.covariance)
+        corrected = predicted + gain @ innovation
+        corrected[2] = wrap_angle(corrected[2])
+        P = (np.eye(3) - gain) @ P
+        self.covariance[k] = 0.5 * (P + P.T)
+        self.T_map_odom[k] = compose_se2(corrected, inverse_se2(at))
+        self.fits[k] = fit
+
+    def weigh(self, log_likelihood: Array, null_log_likelihood: float) -> None:
+        """Bayes' rule with log-likelihoods (H,) of the hypotheses and one of the null hypothesis, in nats."""
+        logs = np.append(np.log(np.maximum(self.weight, 1e-300)) + log_likelihood, 0.0)
+        logs[-1] = np.log(self.null_weight) + null_log_likelihood
+        weights = np.exp(logs - logs.max())
+        self.weight, self.null_weight = weights[:-1], float(weights[-1])
+        self.settle()
+
+    def settle(self) -> None:
+        """Merge hypotheses that became one, drop hopeless ones, normalize; best first afterwards."""
+        self._normalize()
+        order = np.argsort(-self.weight, kind="stable")
+        poses = self.poses(np.zeros(3) if self._T_odom_base is None else self._T_odom_base)
+        kept: list[int] = []
+        weight = self.weight.copy()
+        for k in order:
+            for j in kept:
+                if self.levels[j] == self.levels[k] and self._near(poses[j], poses[k]):
+                    weight[j] += weight[k]
+                    break
+            else:
+                if weight[k] >= PRUNE_BELOW and len(kept) < self.settings.max_hypotheses:
+                    kept.append(int(k))
+                else:
+                    self.null_weight += float(weight[k])
+        self.weight = weight
+        self._select(np.array(kept, dtype=np.int64))
+        self._normalize()
+
+    def _normalize(self) -> None:
+        total = float(self.weight.sum()) + self.null_weight
+        self.weight = self.weight / total
+        self.null_weight = max(self.null_weight / total, NULL_FLOOR)
+        mass = float(self.weight.sum())
+        if mass > 0:
+            self.weight *= (1.0 - self.null_weight) / mass
+        else:
+            self.null_weight = 1.0
+
+    def _select(self, rows: NDArray[np.int64]) -> None:
+        rows = np.asarray(rows, dtype=np.int64)
+        self.levels = [self.levels[k] for k in rows]
+        self.fits = [self.fits[k] for k in rows]
+        self.T_map_odom, self.covariance = self.T_map_odom[rows], self.covariance[rows]
+        self.weight = self.weight[rows]
+
+    def _near(self, pose: Array, other: Array) -> bool:
+        s = self.settings
+        return bool(
+            np.hypot(pose[0] - other[0], pose[1] - other[1]) <= s.merge_m
+            and abs(float(wrap_angle(pose[2] - other[2]))) <= s.merge_rad
+        )
+
+    def _tracked(self, level: LevelKey, T_map_base: Array, T_odom_base: Array) -> bool:
+        poses = self.poses(T_odom_base)
+        return any(self.levels[j] == level and self._near(poses[j], T_map_base) for j in range(len(self)))

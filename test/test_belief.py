@@ -1,0 +1,121 @@
+"""The belief: mass, motion, correction, births and the null hypothesis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from crossover_models.belief import NULL_FLOOR, Belief
+from crossover_models.config import BeliefSettings
+from crossover_models.estimate import LevelKey, PoseFit
+from crossover_models.geometry import compose_se2, wrap_angle
+
+L1, L2 = LevelKey("b", "L1"), LevelKey("b", "L2")
+GOOD, POOR = -0.3, -1.6
+
+
+def fit(level: LevelKey, x: float, y: float, yaw: float, score: float = GOOD) -> PoseFit:
+    return PoseFit(level, np.array([x, y, yaw]), np.diag([0.01, 0.01, 0.001]), score, 0.9, 0.0)
+
+
+def belief_of(*fits: PoseFit, odom: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Belief:
+    belief = Belief(BeliefSettings())
+    belief.move(np.array(odom))
+    belief.restart(fits, np.array(odom))
+    return belief
+
+
+def mass(belief: Belief) -> float:
+    return float(belief.weight.sum()) + belief.null_weight
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(-3, 3), st.floats(-3, 0)), max_size=12),
+       st.lists(st.floats(-30, 30), min_size=12, max_size=12), st.floats(-30, 30))
+def test_mass_is_one_after_anything(poses: list[tuple[float, ...]], logs: list[float], null_log: float) -> None:
+    belief = belief_of(*(fit(L1, x, y, yaw, score) for x, y, yaw, score in poses))
+    assert mass(belief) == pytest.approx(1.0)
+    belief.weigh(np.array(logs[: len(belief)]), null_log)
+    assert mass(belief) == pytest.approx(1.0)
+    assert belief.null_weight >= NULL_FLOOR
+    assert (np.diff(belief.weight) <= 1e-12).all()
+
+
+def test_twins_keep_equal_mass_until_evidence_decides() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
+    assert belief.weight == pytest.approx([0.5, 0.5], abs=0.01)
+    belief.weigh(np.array([0.0, -3.0]), -3.0)
+    assert belief.weight[0] > 0.9 and belief.levels[0] == L1
+
+
+def test_odometry_moves_every_hypothesis_by_the_same_step_in_its_own_frame() -> None:
+    belief = belief_of(fit(L1, 1, 2, 0.0), fit(L2, -4, 5, np.pi / 2), odom=(7.0, -3.0, 1.0))
+    before = {level: belief.poses()[k].copy() for k, level in enumerate(belief.levels)}
+    spread = np.trace(belief.covariance[0])
+    step = np.array([0.8, 0.1, 0.3])
+    belief.move(compose_se2(np.array([7.0, -3.0, 1.0]), step))
+    for k, level in enumerate(belief.levels):
+        expected = compose_se2(before[level], step)
+        assert belief.poses()[k] == pytest.approx(expected, abs=1e-9)
+    assert np.trace(belief.covariance[0]) > spread
+
+
+def test_covariance_of_motion_equals_monte_carlo() -> None:
+    s = BeliefSettings(odometry_translation=0.0, odometry_rotation=0.0, odometry_drift_rad=0.0)
+    belief = Belief(s)
+    belief.move(np.zeros(3))
+    P = np.array([[0.02, 0.005, 0.0], [0.005, 0.01, 0.001], [0.0, 0.001, 0.004]])
+    belief.restart([PoseFit(L1, np.array([1.0, 2.0, 0.5]), P, GOOD, 0.9, 0.0)], np.zeros(3))
+    step = np.array([3.0, 1.0, 0.4])
+    belief.move(step)
+    rng = np.random.default_rng(0)
+    samples = compose_se2(rng.multivariate_normal([1.0, 2.0, 0.5], P, 200_000), step)
+    assert belief.covariance[0] == pytest.approx(np.cov(samples.T), abs=2e-3)
+
+
+def test_correction_lies_between_prediction_and_measurement_and_narrows() -> None:
+    belief = belief_of(fit(L1, 0, 0, 3.1))
+    spread = np.linalg.det(belief.covariance[0])
+    belief.correct(0, fit(L1, 0.2, 0.0, -3.1), np.zeros(3))
+    x, _, yaw = belief.poses()[0]
+    assert 0.0 < x < 0.2
+    assert abs(float(wrap_angle(yaw - np.pi))) < 0.05, "the heading is averaged across the wrap, not through zero"
+    assert np.linalg.det(belief.covariance[0]) < spread
+
+
+def test_late_measurement_is_carried_to_the_present_by_odometry() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0))
+    belief.move(np.array([1.0, 0.0, 0.0]))
+    belief.correct(0, fit(L1, 0.0, 0.0, 0.0), np.zeros(3))
+    assert belief.poses()[0] == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
+
+
+def test_null_wins_where_nothing_fits_and_gives_birth_when_something_does() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0, POOR))
+    assert belief.null_weight > 0.9
+    assert belief.add([fit(L2, 5, 5, 1, GOOD)], np.zeros(3)) == 1
+    assert belief.levels[0] == L2 and belief.weight[0] > 0.9
+
+
+def test_births_do_not_double_what_is_tracked() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0), odom=(2.0, 0.0, 0.0))
+    assert belief.add([fit(L1, 0.1, 0, 0.05)], np.array([2.0, 0.0, 0.0])) == 0
+    assert belief.add([fit(L2, 0.1, 0, 0.05)], np.array([2.0, 0.0, 0.0])) == 1
+    assert belief.add([fit(L1, 0.1, 0, 1.5)], np.array([2.0, 0.0, 0.0])) == 1
+
+
+def test_hypotheses_that_meet_become_one_with_their_joint_mass() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0), fit(L1, 3, 0, 0))
+    joint = float(belief.weight.sum())
+    belief.T_map_odom[1] = belief.T_map_odom[0] + [0.1, 0.0, 0.0]
+    belief.settle()
+    assert len(belief) == 1 and belief.weight[0] == pytest.approx(joint)
+
+
+def test_a_level_that_is_ruled_out_gives_its_mass_to_the_null_hypothesis() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0), fit(L2, 0, 0, 0))
+    null = belief.null_weight
+    belief.keep_levels([L1])
+    assert belief.levels == [L1]
+    assert belief.null_weight == pytest.approx(null + 0.5, abs=0.01)
