@@ -129,7 +129,10 @@ class Settings:
             group = getattr(self, head)
             if not isinstance(group, Settings):
                 raise ConfigError(f"{head}: is a single setting, not a group")
-            direct[head] = group.with_flat(rest_changes)
+            try:
+                direct[head] = group.with_flat(rest_changes)
+            except ConfigError as error:
+                raise ConfigError(f"{head}.{error}") from None
         return replace(self, **direct)
 
 
