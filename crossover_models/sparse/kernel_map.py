@@ -1,0 +1,90 @@
+"""Which input voxel meets which output voxel under which kernel offset (MinkowskiEngine's conventions).
+
+Offset index = ix + K*iy + K^2*iz, x fastest. An odd kernel is centered, an even one spans 0..K-1; offsets are multiples
+of the input's tensor stride. A strided layer's outputs are the unique ``floor(c / s) * s`` of its inputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crossover_models.sparse.tensor import KernelMap, SparseTensor, pack, pack_offset, unpack
+
+
+def kernel_offsets(kernel_size: int) -> Tensor:
+    """(K^3, 3) int64 offsets in units of the tensor stride, x fastest."""
+    start = -(kernel_size // 2) if kernel_size % 2 else 0
+    steps = torch.arange(start, start + kernel_size)
+    z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
+    return torch.stack([x.ravel(), y.ravel(), z.ravel()], dim=1)
+
+
+def strided_keys(x: SparseTensor, stride: int) -> Tensor:
+    """(M,) sorted keys of the outputs of a layer of ``stride`` on ``x``; cached by tensor stride."""
+    target = x.stride * stride
+    known = x.cache.keys.get(target)
+    if known is None:
+        c = unpack(x.keys)
+        c[:, 1:] = torch.div(c[:, 1:], target, rounding_mode="floor") * target
+        known = x.cache.keys[target] = torch.unique(pack(c))
+    return known
+
+
+def match(in_keys: Tensor, out_keys: Tensor, offsets: Tensor) -> KernelMap:
+    """For every offset (K, 3), in voxels, the rows with ``in = out + offset``.
+
+    Args:
+        in_keys: (N,) sorted.
+        out_keys: (M,) sorted.
+        offsets: (K, 3) int64.
+    """
+    wanted = out_keys[None, :] + pack_offset(offsets).to(out_keys.device)[:, None]
+    row = torch.searchsorted(in_keys, wanted).clamp_(max=len(in_keys) - 1)
+    hit = in_keys[row] == wanted
+    out_rows = torch.arange(len(out_keys), device=out_keys.device)
+    return [(row[k][hit[k]], out_rows[hit[k]]) for k in range(len(offsets))]
+
+
+def forward_map(x: SparseTensor, kernel_size: int, stride: int) -> tuple[Tensor, KernelMap]:
+    """Output keys (M,) and kernel map of a convolution or pooling layer on ``x``; cached."""
+    out_keys = x.keys if stride == 1 else strided_keys(x, stride)
+    name = (x.stride, kernel_size, stride, False)
+    known = x.cache.maps.get(name)
+    if known is None:
+        offsets = kernel_offsets(kernel_size) * x.stride
+        if stride == 1 and kernel_size % 2:
+            # The map of -o is the map of o with its sides exchanged, so half the look-ups do.
+            half = len(offsets) // 2
+            lower = match(x.keys, x.keys, offsets[:half])
+            everyone = torch.arange(len(x.keys), device=x.keys.device)
+            known = [*lower, (everyone, everyone), *[(out, inside) for inside, out in reversed(lower)]]
+        else:
+            known = match(x.keys, out_keys, offsets)
+        x.cache.maps[name] = known
+    return out_keys, known
+
+
+def transposed_map(x: SparseTensor, kernel_size: int, stride: int) -> tuple[Tensor, KernelMap]:
+    """Output keys (M,) and map of a transposed layer: ``out = in + offset`` on the finer grid of ``x.stride / stride``.
+
+    Outputs are the voxels that the network already had at that stride (what a U-Net wants), otherwise every voxel that
+    a kernel placed on an input covers.
+
+    Raises:
+        ValueError: the tensor stride is no multiple of ``stride``.
+    """
+    if x.stride % stride:
+        raise ValueError(f"stride: tensor stride {x.stride} is no multiple of {stride}")
+    target = x.stride // stride
+    offsets = kernel_offsets(kernel_size) * target
+    out_keys = x.cache.keys.get(target)
+    if out_keys is None:
+        spread = x.keys[None, :] + pack_offset(offsets).to(x.keys.device)[:, None]
+        out_keys = x.cache.keys[target] = torch.unique(spread)
+    name = (x.stride, kernel_size, stride, True)
+    known = x.cache.maps.get(name)
+    if known is None:
+        known = [(coarse, fine) for fine, coarse in match(out_keys, x.keys, offsets)]
+        x.cache.maps[name] = known
+    return out_keys, known
