@@ -1,0 +1,256 @@
+"""The localizer on planted maps with known answers, including ones that cannot be localized."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from planted import (
+    FINGERPRINT,
+    PlantedMap,
+    asymmetric_plan,
+    drive,
+    lidar_embedding,
+    other_plan,
+    scan,
+)
+
+from crossover_models.config import LocalizerSettings
+from crossover_models.estimate import (
+    FailureCategory,
+    LevelKey,
+    LocalizationEstimate,
+    LocalizationState,
+    RelocalizeCode,
+    RelocalizeRequest,
+)
+from crossover_models.floor_plan import FloorPlan
+from crossover_models.geometry import compose_se2, inverse_se2, wrap_angle
+from crossover_models.localizer import Localizer, LocalizerError
+from crossover_models.observation import Modality, SceneEmbedding
+
+L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
+START = np.array([1.5, 5.0, 0.1])
+ODOM_FROM_MAP = np.array([3.0, -2.0, 0.7])
+
+
+def run(localizer: Localizer, plan: FloorPlan, poses: list[NDArray[np.float64]], first_stamp_s: float = 1.0) -> LocalizationEstimate:
+    """Drive through a plan with perfect odometry and a lidar."""
+    estimate = None
+    for k, pose in enumerate(poses):
+        stamp_ns = round((first_stamp_s + 0.5 * k) * 1e9)
+        odom = compose_se2(ODOM_FROM_MAP, pose)
+        localizer.on_odometry(stamp_ns, odom)
+        estimate = localizer.on_embedding(lidar_embedding(scan(plan, pose, odom, stamp_ns, seed=k)))
+    assert estimate is not None
+    return estimate
+
+
+def error(estimate: LocalizationEstimate, pose: NDArray[np.float64]) -> tuple[float, float]:
+    assert estimate.best is not None
+    delta = estimate.best.T_map_base - pose
+    return float(np.hypot(delta[0], delta[1])), abs(float(np.degrees(wrap_angle(delta[2]))))
+
+
+def test_cold_start_in_a_distinct_building_finds_the_pose_and_publishes_map_to_odom() -> None:
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan, L2: other_plan()}), LocalizerSettings())
+    poses = drive(START, 6)
+    estimate = run(localizer, plan, poses)
+    assert estimate.state == LocalizationState.LOCALIZED and estimate.failure == FailureCategory.HEALTHY
+    assert estimate.best is not None and estimate.best.level == L1 and estimate.best.place_id == "L1-west"
+    position_m, heading_deg = error(estimate, poses[-1])
+    assert position_m < 0.08 and heading_deg < 1.0
+    assert estimate.T_map_odom == pytest.approx(inverse_se2(ODOM_FROM_MAP), abs=0.1)
+    total = sum(h.probability for h in estimate.hypotheses) + estimate.unknown_probability
+    assert total == pytest.approx(1.0)
+
+
+def test_twin_floors_keep_their_mass_apart_and_are_not_announced() -> None:
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+    estimate = run(localizer, plan, drive(START, 6))
+    assert estimate.state == LocalizationState.INITIALIZING
+    assert estimate.failure == FailureCategory.AMBIGUOUS
+    assert estimate.T_map_odom is None
+    shares = {h.level: h.probability for h in estimate.hypotheses[:2]}
+    assert shares[L1] == pytest.approx(shares[L2], abs=0.05)
+
+
+def test_semantics_decide_between_twin_floors() -> None:
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan, L2: plan})
+    localizer = Localizer(source, LocalizerSettings())
+    for k, pose in enumerate(drive(START, 12)):
+        stamp_ns = round((1 + 0.5 * k) * 1e9)
+        localizer.on_odometry(stamp_ns, pose)
+        localizer.on_embedding(lidar_embedding(scan(plan, pose, pose, stamp_ns, seed=k)))
+        half = "west" if pose[0] < 7 else "east"
+        seen = SceneEmbedding(stamp_ns, Modality.IMAGE, source.vector(f"L2-{half}"), FINGERPRINT)
+        estimate = localizer.on_embedding(seen)
+    assert estimate.best is not None and estimate.best.level == L2
+    assert estimate.state == LocalizationState.LOCALIZED
+
+
+def test_a_place_that_is_not_in_the_map_is_never_announced() -> None:
+    localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+    other = other_plan()
+    estimate = run(localizer, other, drive(np.array([3.5, 3.5, 1.2]), 6, step_m=0.25))
+    assert estimate.state != LocalizationState.LOCALIZED
+    assert estimate.T_map_odom is None
+
+
+def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+    first = run(localizer, plan, drive(START, 6))
+    assert first.state == LocalizationState.LOCALIZED
+    # Carried to another room: odometry goes on as if nothing had happened.
+    T_map_odom_before = compose_se2(START, inverse_se2(compose_se2(ODOM_FROM_MAP, START)))
+    away = drive(np.array([10.5, 8.5, -2.2]), 14, step_m=0.25, turn_rad=0.1)
+    odom_start = compose_se2(ODOM_FROM_MAP, drive(START, 6)[-1])
+    states = []
+    for k, pose in enumerate(away):
+        odom = compose_se2(odom_start, compose_se2(inverse_se2(away[0]), pose))
+        stamp_ns = round((10 + 0.5 * k) * 1e9)
+        localizer.on_odometry(stamp_ns, odom)
+        estimate = localizer.on_embedding(lidar_embedding(scan(plan, pose, odom, stamp_ns, seed=50 + k)))
+        states.append(estimate.state)
+    assert LocalizationState.LOST in states
+    assert estimate.state == LocalizationState.LOCALIZED
+    assert error(estimate, away[-1])[0] < 0.15
+    assert np.hypot(*(estimate.T_map_odom - T_map_odom_before)[:2]) > 1.0
+
+
+def test_images_alone_name_places_but_no_pose() -> None:
+    source = PlantedMap({L1: asymmetric_plan()})
+    localizer = Localizer(source, LocalizerSettings())
+    estimate = localizer.on_embedding(SceneEmbedding(5, Modality.IMAGE, source.vector("L1-east"), FINGERPRINT))
+    assert estimate.state == LocalizationState.INITIALIZING
+    assert estimate.failure == FailureCategory.NO_SENSOR_DATA
+    assert localizer.last_retrieval is not None
+    assert localizer.last_retrieval.places[0].place_id == "L1-east"
+
+
+def test_estimates_answer_for_the_stamp_of_the_data() -> None:
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+    poses = drive(START, 6)
+    run(localizer, plan, poses)
+    middle = localizer.estimate(round((1 + 0.5 * 4.5) * 1e9))
+    assert middle.best is not None
+    assert middle.best.T_map_base[:2] == pytest.approx((poses[4] + poses[5])[:2] / 2, abs=0.08)
+    stale = localizer.estimate(round(60e9))
+    assert stale.failure == FailureCategory.STALE
+
+
+def test_another_encoder_is_refused_with_both_fingerprints() -> None:
+    localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+    with pytest.raises(LocalizerError, match=f"stranger.*{FINGERPRINT}"):
+        localizer.on_embedding(SceneEmbedding(0, Modality.IMAGE, np.ones(32, dtype=np.float32), "stranger"))
+
+
+class TestRelocalize:
+    """Every response code that the core can give."""
+
+    def test_no_sensor_data(self) -> None:
+        localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+        assert localizer.relocalize(RelocalizeRequest()).code == RelocalizeCode.NO_SENSOR_DATA
+
+    def test_bad_hint_names_what_there_is(self) -> None:
+        localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+        response = localizer.relocalize(RelocalizeRequest(building_hint="castle"))
+        assert response.code == RelocalizeCode.BAD_HINT and "house" in response.message
+
+    def test_insufficient_structure(self) -> None:
+        plan = asymmetric_plan()
+        localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+        localizer.on_embedding(lidar_embedding(scan(plan, START, beams=5)))
+        assert localizer.relocalize(RelocalizeRequest()).code == RelocalizeCode.INSUFFICIENT_STRUCTURE
+
+    def test_ambiguous_until_a_level_hint(self) -> None:
+        plan = asymmetric_plan()
+        localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+        run(localizer, plan, [START])
+        both = localizer.relocalize(RelocalizeRequest(max_hypotheses=2))
+        assert both.code == RelocalizeCode.AMBIGUOUS and both.success and len(both.hypotheses) == 2
+        hinted = localizer.relocalize(RelocalizeRequest(level_hint="floor l2"))
+        assert hinted.code == RelocalizeCode.OK and hinted.hypotheses[0].level == L2
+
+    def test_text_hint_decides_between_twin_floors(self) -> None:
+        plan = asymmetric_plan()
+        source = PlantedMap({L1: plan, L2: plan})
+        localizer = Localizer(source, LocalizerSettings(), encode_text=lambda text: source.vector("L2-west"))
+        run(localizer, plan, [START])
+        response = localizer.relocalize(RelocalizeRequest(text_hint="west of the second floor"))
+        assert response.hypotheses[0].level == L2
+        assert response.hypotheses[0].probability > 2 * response.hypotheses[1].probability
+
+    def test_unknown_place(self) -> None:
+        localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+        rng = np.random.default_rng(0)
+        noise = scan(asymmetric_plan(), START)
+        scattered = rng.uniform(-3, 3, noise.points.shape).astype(np.float32)
+        localizer.on_embedding(
+            lidar_embedding(type(noise)(1, scattered, noise.origins, noise.origin_index, noise.T_odom_aligned))
+        )
+        assert localizer.relocalize(RelocalizeRequest()).code == RelocalizeCode.UNKNOWN_PLACE
+
+    def test_asking_changes_nothing_and_applying_does(self) -> None:
+        plan = asymmetric_plan()
+        localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+        before = run(localizer, plan, [START])
+        localizer.relocalize(RelocalizeRequest(level_hint="L2"))
+        assert localizer.estimate(before.stamp_ns).hypotheses[0].probability < 0.6
+        localizer.relocalize(RelocalizeRequest(level_hint="L2", apply=True))
+        after = localizer.estimate(before.stamp_ns)
+        assert after.state == LocalizationState.LOCALIZED and after.hypotheses[0].level == L2
+
+
+class TestStatedPose:
+    """initialpose and set_level."""
+
+    def test_a_stated_pose_is_believed_and_tracked(self) -> None:
+        plan = asymmetric_plan()
+        localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+        localizer.on_odometry(0, compose_se2(ODOM_FROM_MAP, START))
+        localizer.set_pose(L2, START + [0.2, -0.1, 0.05], np.diag([0.1, 0.1, 0.02]))
+        poses = drive(START, 6)
+        estimate = run(localizer, plan, poses)
+        assert estimate.state == LocalizationState.LOCALIZED
+        assert estimate.best is not None and estimate.best.level == L2
+        assert error(estimate, poses[-1])[0] < 0.1
+
+    @pytest.mark.parametrize(
+        ("level", "pose", "covariance", "words"),
+        [
+            (LevelKey("house", "L9"), START, np.eye(3), "L9"),
+            (L1, np.array([np.nan, 0, 0]), np.eye(3), "finite"),
+            (L1, START, -np.eye(3), "positive definite"),
+            (L1, np.array([900.0, 0, 0]), np.eye(3), "off the plan"),
+        ],
+    )
+    def test_nonsense_is_refused(
+        self, level: LevelKey, pose: NDArray[np.float64], covariance: NDArray[np.float64], words: str
+    ) -> None:
+        localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+        with pytest.raises(LocalizerError, match=words):
+            localizer.set_pose(level, pose, covariance)
+
+    def test_a_stated_level_resolves_twin_floors(self) -> None:
+        plan = asymmetric_plan()
+        localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+        run(localizer, plan, drive(START, 2))
+        localizer.set_level("house", "L2")
+        estimate = run(localizer, plan, drive(START, 8), first_stamp_s=5.0)
+        assert estimate.state == LocalizationState.LOCALIZED
+        assert estimate.best is not None and estimate.best.level == L2
+        with pytest.raises(LocalizerError, match="attic"):
+            localizer.set_level("house", "attic")
+
+
+@pytest.mark.parametrize(("text", "words"), [("  ", "is empty"), ("kitchen", "without a text encoder")])
+def test_text_queries_that_cannot_be_answered_say_why(text: str, words: str) -> None:
+    localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
+    with pytest.raises(LocalizerError, match=words):
+        localizer.query_text(text)
