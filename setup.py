@@ -18,6 +18,7 @@ from setuptools.errors import ExecError, SetupError
 
 ROOT = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "pip"
+PYTHON = f"python3.{sys.version_info.minor}"
 # What only a later CMake build or a shell of the build machine needs; the entry point replaces bin/crossover.
 DROPPED = {"include", "bin", "cmake", "environment", "parent_prefix_path", "__pycache__"}
 
@@ -34,9 +35,20 @@ def wheels_prefix() -> Path:
     return prefix
 
 
+def interpreter() -> str:
+    """Path of this Python under one name, so that starting pip as python or python3 makes no new build."""
+    named = Path(sys.executable).with_name(PYTHON)
+    return str(named if named.exists() else sys.executable)
+
+
 def run(command: list[str], environment: dict[str, str]) -> None:
     try:
-        subprocess.run(command, check=True, env=environment)
+        # subprocess looks for the program in this process's PATH, not in the one it passes on.
+        subprocess.run(
+            [shutil.which(command[0], path=environment["PATH"]) or command[0], *command[1:]],
+            check=True,
+            env=environment,
+        )
     except FileNotFoundError as error:
         raise ExecError(f"{command[0]} is not installed") from error
     except subprocess.CalledProcessError as error:
@@ -52,7 +64,7 @@ class BuildWithCMake(build_ext):
         stage = BUILD / "stage"
         shutil.rmtree(stage, ignore_errors=True)
         self.build_and_install(stage)
-        python = next(stage.glob("lib/python3*/site-packages"))
+        python = stage / "lib" / PYTHON / "site-packages"
         for package in sorted(p for p in python.iterdir() if p.is_dir() and p.suffix != ".egg-info"):
             target = Path(self.build_lib) / package.name
             shutil.rmtree(target, ignore_errors=True)
@@ -61,7 +73,9 @@ class BuildWithCMake(build_ext):
 
     def build_and_install(self, stage: Path) -> None:
         prefix = wheels_prefix()
-        environment = {**os.environ, "AMENT_PREFIX_PATH": str(prefix)}
+        # cmake and ninja are wheels too, and a virtual environment need not be activated.
+        path = os.pathsep.join([str(prefix / "bin"), os.environ.get("PATH", os.defpath)])
+        environment = {**os.environ, "AMENT_PREFIX_PATH": str(prefix), "PATH": path}
         tree = BUILD / f"cmake-{sys.implementation.cache_tag}"
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(tree), "-G", "Ninja",
@@ -69,8 +83,8 @@ class BuildWithCMake(build_ext):
             f"-DCMAKE_INSTALL_PREFIX={stage}",
             f"-DCMAKE_PREFIX_PATH={prefix}",
             f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake' / 'ros_wheels.cmake'}",
-            f"-DPython3_EXECUTABLE={sys.executable}",
-            f"-DPYTHON_INSTALL_DIR=lib/python3.{sys.version_info.minor}/site-packages",
+            f"-DPython3_EXECUTABLE={interpreter()}",
+            f"-DPYTHON_INSTALL_DIR=lib/{PYTHON}/site-packages",
         ]  # fmt: skip
         configured = tree / "configured.txt"
         wanted = "\n".join(configure)
