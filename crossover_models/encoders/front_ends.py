@@ -1,0 +1,89 @@
+"""Frozen feature extractors behind one interface, and the ones that a name means."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossover_models.encoders.errors import EncoderError
+from crossover_models.encoders.profile import EncoderProfile
+
+
+@dataclass(frozen=True)
+class FeatureSizes:
+    """Widths of the frozen vectors: of a view, of a floor plan (the shared head's input) and of a text."""
+
+    view: int
+    plan: int
+    text: int
+
+
+class ImageFrontEnd(Protocol):
+    """2D features of RGB pictures."""
+
+    name: str
+    view_dim: int
+    plan_dim: int
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the frozen weights; part of the encoder's fingerprint."""
+
+    def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Pictures, each (H, W, 3) uint8 RGB -> (V, view_dim), what a view of a scene contributes."""
+
+    def plans(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Drawings, each (H, W, 3) uint8 RGB -> (V, plan_dim), what goes straight into the shared head."""
+
+
+class TextFrontEnd(Protocol):
+    """1D features of sentences."""
+
+    name: str
+    dim: int
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the frozen weights; part of the encoder's fingerprint."""
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """Sentences -> (B, dim)."""
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Compare a weights file with its pinned hash.
+
+    Raises:
+        EncoderError: the file is missing or is another one.
+    """
+    if not path.is_file():
+        raise EncoderError(f"{path.name}: frozen weights are not installed")
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        raise EncoderError(f"{path.name}: SHA-256 {digest.hexdigest()[:16]}... is not the pinned {sha256[:16]}...")
+
+
+def open_front_ends(profile: EncoderProfile, device: str = "cpu") -> tuple[ImageFrontEnd, TextFrontEnd]:
+    """The front ends that a profile names; their weights are read at first use.
+
+    Raises:
+        EncoderError: a name that nothing answers to.
+    """
+    from crossover_models.encoders.efficientnet import EfficientNetLite0
+    from crossover_models.encoders.minilm import MiniLM
+
+    if profile.image_front_end != EfficientNetLite0.name:
+        raise EncoderError(f"image_front_end: unknown {profile.image_front_end!r}; known: {EfficientNetLite0.name}")
+    if profile.text_front_end != MiniLM.name:
+        raise EncoderError(f"text_front_end: unknown {profile.text_front_end!r}; known: {MiniLM.name}")
+    return EfficientNetLite0(device), MiniLM(device)

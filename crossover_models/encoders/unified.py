@@ -1,0 +1,150 @@
+"""The unified encoders: raw data of any modality in, a unit vector of the shared space out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crossover_models.building import Mesh
+from crossover_models.encoders.checkpoint import Checkpoint, fingerprint, load_checkpoint, load_strictly
+from crossover_models.encoders.errors import EncoderError
+from crossover_models.encoders.front_ends import FeatureSizes, ImageFrontEnd, TextFrontEnd, open_front_ends
+from crossover_models.encoders.inputs import checked_images, cloud_voxels, surface_points
+from crossover_models.encoders.network import UnifiedNetwork
+from crossover_models.encoders.plan_patch import plan_patches
+from crossover_models.encoders.profile import EncoderProfile
+from crossover_models.floor_plan import FloorPlan
+
+Vector = NDArray[np.float32]
+
+
+def pick_device(device: str) -> str:
+    """``auto`` is CUDA where there is one.
+
+    Raises:
+        EncoderError: unknown name, or CUDA where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise EncoderError(f"device: must be auto, cpu or cuda, got {device!r}")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise EncoderError("device: cuda was asked for and torch sees none")
+    return "cuda" if device != "cpu" and available else "cpu"
+
+
+def plan_headings(rotations: int) -> NDArray[np.float64]:
+    """(rotations,) evenly spread headings over which a plan's features are averaged, radians."""
+    return np.arange(rotations) * (2.0 * np.pi / rotations)
+
+
+class UnifiedEncoder:
+    """Encoders of one checkpoint, in evaluation mode; the same input always gives the same vector on one machine."""
+
+    def __init__(self, checkpoint: Checkpoint, image: ImageFrontEnd, text: TextFrontEnd, device: str = "cpu") -> None:
+        """Load strictly.
+
+        Raises:
+            EncoderError: tensors missing, unexpected, reshaped or not finite; or not those that the description names.
+        """
+        self.profile: EncoderProfile = checkpoint.profile
+        self.device = device
+        self.fingerprint = fingerprint(self.profile, checkpoint.state, image, text)
+        described = checkpoint.description.get("fingerprint")
+        sizes = FeatureSizes(image.view_dim, image.plan_dim, text.dim)
+        self._network = UnifiedNetwork(self.profile, sizes)
+        load_strictly(self._network, checkpoint.state, str(checkpoint.path))
+        if described is not None and described != self.fingerprint:
+            raise EncoderError(
+                f"{checkpoint.path}: fingerprint {self.fingerprint} is not the {described} that its .json describes"
+            )
+        self._network.eval().requires_grad_(False).to(device)
+        self._image, self._text = image, text
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self.profile.embedding_dim
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vector:
+        """Views of one place, each (H, W, 3) uint8 RGB of any size -> (D,) unit norm; one view is enough.
+
+        Raises:
+            EncoderError: no view, or one that is no such picture.
+        """
+        views = self._image.views(checked_images(images))
+        with torch.inference_mode():
+            mask = torch.ones(1, len(views), dtype=torch.bool, device=self.device)
+            return _vector(self._network.images(views[None].to(self.device), mask))
+
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Vector:
+        """Gravity-aligned points (N, 3), metres, z = 0 on the floor, x and y anywhere -> (D,) unit norm.
+
+        Args:
+            points: finite, floating point.
+            colors: (N, 3) uint8 RGB or None.
+
+        Raises:
+            EncoderError: an empty cloud, points that are not finite, or shapes that do not agree.
+        """
+        voxels = cloud_voxels(self.profile, points, colors)
+        coordinates = torch.from_numpy(np.pad(voxels.coordinates, ((0, 0), (1, 0)))).to(self.device)
+        with torch.inference_mode():
+            return _vector(self._network.points(coordinates, torch.from_numpy(voxels.features).to(self.device), 1))
+
+    def encode_mesh(self, meshes: Sequence[Mesh]) -> Vector:
+        """CAD models of one place in a gravity-aligned frame, z = 0 on the floor -> (D,) unit norm, by the 3D encoder.
+
+        Raises:
+            EncoderError: no mesh, or none with a surface.
+        """
+        points, colors = surface_points(meshes, self.profile.mesh_points_per_m2, self.profile.mesh_max_points)
+        return self.encode_point_cloud(points, colors)
+
+    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Vector:
+        """The metric patch of a plan around a place's outline (N, 2), map frame, metres -> (D,) unit norm.
+
+        Features are averaged over ``plan_rotations`` headings, since nobody knows how a robot will be turned.
+
+        Raises:
+            EncoderError: an outline that is none, or nothing drawn around it.
+        """
+        headings = plan_headings(self.profile.plan_rotations)
+        patches = plan_patches(plan, polygon, headings, self.profile.plan_side_m, self.profile.plan_pixels)
+        features = self._image.plans(patches).mean(dim=0, keepdim=True)
+        with torch.inference_mode():
+            return _vector(self._network.floor_plan(features.to(self.device)))
+
+    def encode_text(self, text: str) -> Vector:
+        """A description or referrals -> (D,) unit norm.
+
+        Raises:
+            EncoderError: nothing but white space.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise EncoderError(f"text: must say something, got {text!r}")
+        features = self._text.texts([text.strip()])
+        with torch.inference_mode():
+            return _vector(self._network.text(features.to(self.device)))
+
+
+def _vector(batch: Tensor) -> Vector:
+    vector = batch[0].float().cpu().numpy()
+    if not np.isfinite(vector).all():
+        raise EncoderError("embedding: not finite; the weights overflow on this input")
+    return np.asarray(vector, dtype=np.float32)
+
+
+def load_encoder(checkpoint: str = "", device: str = "auto") -> UnifiedEncoder:
+    """The encoders of a checkpoint: a safetensors file, a directory with one, or "" for the shipped small profile.
+
+    Raises:
+        EncoderError: whatever is wrong with the checkpoint, the front ends or the device, in one line.
+    """
+    where = pick_device(device)
+    read = load_checkpoint(checkpoint)
+    image, text = open_front_ends(read.profile, where)
+    return UnifiedEncoder(read, image, text, where)
