@@ -188,11 +188,21 @@ class RegistrationSettings(Settings):
     """Floor-plan registration: likelihood field, free-space violation, search and hypotheses."""
 
     sigma_m: float = setting(0.15, "standard deviation of a wall return from the plan", unit="m", minimum=0.01)
-    outlier: float = setting(0.05, "share of returns that no wall explains", minimum=0.0, maximum=0.9)
+    outlier: float = setting(0.05, "share of returns that no wall explains", minimum=0.001, maximum=0.9)
     violation_weight: float = setting(1.5, "penalty for rays that pass through walls of the plan", minimum=0.0)
     angular_step_deg: float = setting(3.0, "heading step of the global search", unit="deg", minimum=0.1, maximum=30.0)
-    linear_step_m: float = setting(0.2, "position step of the global search", unit="m", minimum=0.02)
-    max_points: int = setting(180, "returns used by the global search", minimum=8)
+    linear_step_m: float = setting(0.1, "position step of the global search", unit="m", minimum=0.02)
+    pyramid_height: int = setting(3, "halvings between the search's widest window and one step", minimum=0, maximum=8)
+    search_margin: float = setting(
+        0.3, "hypotheses worse than the best by more than this may be missed", unit="nat", minimum=0.0
+    )
+    starts: int = setting(4, "fine alignments started for each hypothesis kept", minimum=1)
+    max_points: int = setting(180, "returns matched", minimum=8)
+    max_rays: int = setting(60, "rays tested for free-space violation", minimum=1)
+    max_radius_m: float = setting(20.0, "returns farther from the robot are left out", unit="m", minimum=1.0)
+    independent_returns: float = setting(
+        30.0, "returns that one slice counts for in the covariance, whatever its size", minimum=1.0
+    )
     max_hypotheses: int = setting(16, "hypotheses kept after non-maximum suppression", minimum=1)
     suppression_m: float = setting(1.0, "hypotheses nearer than this to a better one are dropped", unit="m", minimum=0.0)
     suppression_deg: float = setting(
