@@ -65,7 +65,7 @@ $(DEPENDENCIES): | $(BIN)/python
 	@echo "== Dependencies ($(EXTRAS)): several minutes the first time"
 	$(BIN)/python -m pip install --upgrade 'pip>=25'
 	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/*
-	$(BIN)/python scripts/requirements.py $(EXTRAS) > $(STAMPS)/requirements.txt
+	$(BIN)/python scripts/requirements.py build $(EXTRAS) > $(STAMPS)/requirements.txt
 	# torch first and pinned: met as somebody's dependency, pip would fetch its several GB of CUDA libraries.
 	$(BIN)/python -m pip install -c constraints.txt "$$(grep '^torch==' $(STAMPS)/requirements.txt)"
 	$(BIN)/python -m pip install -c constraints.txt -r $(STAMPS)/requirements.txt

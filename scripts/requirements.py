@@ -1,6 +1,7 @@
-"""Prints the requirements of pyproject.toml (build, core and the extras named as arguments), one a line.
+"""Prints requirements of pyproject.toml, one a line: the core ones, and those of every extra named as an argument.
 
-So that `make setup` can install the environment once and the package often, from one list.
+`build` names the build requirements. `make setup` installs an environment from `build ros cpu dev` once and the package
+often; on a ROS machine `cpu` alone is what apt does not bring.
 """
 
 import sys
@@ -8,10 +9,10 @@ import tomllib
 from pathlib import Path
 
 settings = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())
-extras = settings["project"]["optional-dependencies"]
-unknown = [name for name in sys.argv[1:] if name not in extras]
+groups = {"build": settings["build-system"]["requires"], **settings["project"]["optional-dependencies"]}
+unknown = [name for name in sys.argv[1:] if name not in groups]
 if unknown:
-    sys.exit(f"no such extra in pyproject.toml: {', '.join(unknown)} (there are {', '.join(extras)})")
-print(*settings["build-system"]["requires"], *settings["project"]["dependencies"], sep="\n")
+    sys.exit(f"no such extra in pyproject.toml: {', '.join(unknown)} (there are {', '.join(groups)})")
+print(*settings["project"]["dependencies"], sep="\n")
 for name in sys.argv[1:]:
-    print(*extras[name], sep="\n")
+    print(*groups[name], sep="\n")
