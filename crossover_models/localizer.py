@@ -28,7 +28,7 @@ from crossover_models.estimate import (
     RelocalizeResponse,
     Retrieval,
 )
-from crossover_models.floor_plan import FloorPlan
+from crossover_models.floor_plan import FloorPlan, FloorPlanError
 from crossover_models.geometry import interpolate_se2, relative_se2
 from crossover_models.map_source import MapSource
 from crossover_models.observation import Modality, SceneEmbedding, WallSlice
@@ -176,7 +176,7 @@ class Localizer:
             if self._search_is_due(at):
                 self._search(wall_slice)
             self._updated_at = at
-        except InsufficientStructure as error:
+        except (InsufficientStructure, FloorPlanError) as error:
             self._failure, self._message = FailureCategory.WEAK_OVERLAP, str(error)
 
     def _update(self, wall_slice: WallSlice, evidence: float) -> None:
@@ -341,7 +341,7 @@ class Localizer:
                 return RelocalizeResponse(RelocalizeCode.BAD_HINT, f"text_hint: {error}")
         try:
             fits = self._matcher.register(self._slice, levels=levels)
-        except InsufficientStructure as error:
+        except (InsufficientStructure, FloorPlanError) as error:
             return RelocalizeResponse(RelocalizeCode.INSUFFICIENT_STRUCTURE, str(error))
         trial = Belief(self.settings.belief)
         if self._belief.T_odom_base is not None:

@@ -150,6 +150,15 @@ def test_another_encoder_is_refused_with_both_fingerprints() -> None:
         localizer.on_embedding(SceneEmbedding(0, Modality.IMAGE, np.ones(32, dtype=np.float32), "stranger"))
 
 
+def test_a_plan_without_walls_is_reported_not_matched() -> None:
+    blank = asymmetric_plan()
+    blank = FloorPlan(np.zeros_like(blank.occupancy), blank.resolution_m, blank.origin_xy)
+    localizer = Localizer(PlantedMap({L1: blank}), LocalizerSettings())
+    estimate = localizer.on_embedding(lidar_embedding(scan(asymmetric_plan(), START)))
+    assert estimate.state != LocalizationState.LOCALIZED
+    assert estimate.failure == FailureCategory.WEAK_OVERLAP and "no occupied cell" in estimate.message
+
+
 class TestRelocalize:
     """Every response code that the core can give."""
 
