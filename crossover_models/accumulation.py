@@ -102,9 +102,7 @@ class CloudAccumulator:
         T_odom_aligned = se2_from_se3(newest.T_odom_base)
         T_aligned_odom = inverse_se3(se3_from_se2(T_odom_aligned, float(newest.T_odom_base[2, 3])))
         points = np.concatenate([sweep.points_odom for sweep in sweeps])
-        index = np.concatenate(
-            [np.full(len(sweep.points_odom), k, dtype=np.int32) for k, sweep in enumerate(sweeps)]
-        )
+        index = np.concatenate([np.full(len(sweep.points_odom), k, dtype=np.int32) for k, sweep in enumerate(sweeps)])
         # Newest sweep first, so that thinning keeps the return that drift has hurt least.
         keep = _first_in_voxel(points[::-1], self.settings.voxel_m)
         points, index = points[::-1][keep], index[::-1][keep]
@@ -166,9 +164,7 @@ def scan_slice(
     ranges = ranges[good]
     points = np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros_like(ranges)], axis=1)
     T_odom_aligned = se2_from_se3(T_odom_base)
-    T_aligned_sensor = (
-        inverse_se3(se3_from_se2(T_odom_aligned, float(T_odom_base[2, 3]))) @ T_odom_base @ T_base_sensor
-    )
+    T_aligned_sensor = inverse_se3(se3_from_se2(T_odom_aligned, float(T_odom_base[2, 3]))) @ T_odom_base @ T_base_sensor
     return WallSlice(
         stamp_ns,
         transform_points_se3(T_aligned_sensor, points)[:, :2].astype(np.float32),

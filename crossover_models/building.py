@@ -37,12 +37,10 @@ class Mesh:
             raise BuildingError(f"vertices: expected finite (V, 3), got {self.vertices.shape}")
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
             raise BuildingError(f"faces: expected (F, 3), got {self.faces.shape}")
-        if len(self.faces) and not (0 <= self.faces.min() and self.faces.max() < len(self.vertices)):
+        if len(self.faces) and not (self.faces.min() >= 0 and self.faces.max() < len(self.vertices)):
             raise BuildingError(f"faces: index out of range of {len(self.vertices)} vertices")
         if self.face_colors is not None and self.face_colors.shape != self.faces.shape:
-            raise BuildingError(
-                f"face_colors: expected {self.faces.shape}, got {self.face_colors.shape}"
-            )
+            raise BuildingError(f"face_colors: expected {self.faces.shape}, got {self.face_colors.shape}")
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,9 @@ class RegistrationSettings(Settings):
         30.0, "returns that one slice counts for in the covariance, whatever its size", minimum=1.0
     )
     max_hypotheses: int = setting(16, "hypotheses kept after non-maximum suppression", minimum=1)
-    suppression_m: float = setting(1.0, "hypotheses nearer than this to a better one are dropped", unit="m", minimum=0.0)
+    suppression_m: float = setting(
+        1.0, "hypotheses nearer than this to a better one are dropped", unit="m", minimum=0.0
+    )
     suppression_deg: float = setting(
         30.0, "... unless their heading differs by more than this", unit="deg", minimum=0.0
     )
@@ -241,9 +243,13 @@ class BeliefSettings(Settings):
     birth_share: float = setting(
         0.5, "share of the null hypothesis' probability that new hypotheses may take", minimum=0.01, maximum=1.0
     )
-    retrieval_weight: float = setting(0.5, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0)
+    retrieval_weight: float = setting(
+        0.5, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0
+    )
     retrieval_travel_m: float = setting(1.0, "travel between two retrievals that count", unit="m", minimum=0.0)
-    search_travel_m: float = setting(1.0, "travel between two global searches while not localized", unit="m", minimum=0.0)
+    search_travel_m: float = setting(
+        1.0, "travel between two global searches while not localized", unit="m", minimum=0.0
+    )
     localized_probability: float = setting(0.9, "probability at which a pose is announced", minimum=0.5, maximum=1.0)
     lost_probability: float = setting(
         0.5, "probability below which an announced pose is withdrawn", minimum=0.0, maximum=1.0

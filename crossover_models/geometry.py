@@ -167,6 +167,20 @@ def transform_points_se3(T_a_b: ArrayLike, points_b: ArrayLike) -> Array:
     return points @ T[:3, :3].T + T[:3, 3]
 
 
+def interpolate_quaternion(q0_xyzw: ArrayLike, q1_xyzw: ArrayLike, fraction: float) -> Array:
+    """Unit quaternion a ``fraction`` (0..1) of the shorter way from q0 to q1 (Shoemake 1985: slerp); norms must be 1."""
+    p, q = np.asarray(q0_xyzw, dtype=np.float64), np.asarray(q1_xyzw, dtype=np.float64)
+    cos = float(p @ q)
+    if cos < 0.0:
+        q, cos = -q, -cos
+    angle = float(np.arccos(min(cos, 1.0)))
+    if angle < 1e-6:  # sin(angle) is about to vanish, and the chord equals the arc to 1e-12.
+        out = (1.0 - fraction) * p + fraction * q
+    else:
+        out = (np.sin((1.0 - fraction) * angle) * p + np.sin(fraction * angle) * q) / np.sin(angle)
+    return np.asarray(out / np.linalg.norm(out))
+
+
 def gravity_alignment(T_odom_base: ArrayLike) -> Array:
     """T_aligned_base (4, 4): the base frame turned so that +z is odom's +z, heading and origin kept.
 

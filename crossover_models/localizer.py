@@ -272,9 +272,7 @@ class Localizer:
             failure, message = FailureCategory.STALE, f"the newest sensor data are {age_s:.1f} s old"
         poses = belief.poses(T_odom_base)
         hypotheses = tuple(
-            self._hypothesis(
-                belief.levels[k], poses[k], belief.covariance[k], float(belief.weight[k]), belief.fits[k]
-            )
+            self._hypothesis(belief.levels[k], poses[k], belief.covariance[k], float(belief.weight[k]), belief.fits[k])
             for k in range(len(poses))
         )
         held = tuple(modality for modality in Modality if modality in self._index.modalities)
@@ -357,9 +355,7 @@ class Localizer:
                 trial.weigh(self._place_log_likelihood(trial, retrieval), 0.0)
         return self._answer(request, trial, levels)
 
-    def _answer(
-        self, request: RelocalizeRequest, trial: Belief, levels: Collection[LevelKey]
-    ) -> RelocalizeResponse:
+    def _answer(self, request: RelocalizeRequest, trial: Belief, levels: Collection[LevelKey]) -> RelocalizeResponse:
         s = self.settings.belief
         poses = trial.poses()
         hypotheses = tuple(
@@ -382,9 +378,7 @@ class Localizer:
         top = hypotheses[0]
         spot = f"{top.level.building_id}/{top.level.level_id} {top.place_name or 'outside all places'}"
         if best >= s.localized_probability:
-            return RelocalizeResponse(
-                RelocalizeCode.OK, f"{spot} with probability {best:.2f}", hypotheses[:limit]
-            )
+            return RelocalizeResponse(RelocalizeCode.OK, f"{spot} with probability {best:.2f}", hypotheses[:limit])
         message = f"{len(hypotheses)} poses explain the data; the best is {spot} with probability {best:.2f}"
         return RelocalizeResponse(RelocalizeCode.AMBIGUOUS, message, hypotheses[:limit])
 

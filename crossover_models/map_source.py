@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
@@ -62,9 +62,7 @@ class PlaceSource(Protocol):
     def places(self, building_id: str | None = None, level_id: str | None = None) -> Sequence[PlaceOutline]:
         """Places of a building."""
 
-    def embeddings(
-        self, building_id: str, modality: Modality
-    ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    def embeddings(self, building_id: str, modality: Modality) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Place ids and their vectors (n, D), only where present."""
 
 

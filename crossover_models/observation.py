@@ -43,9 +43,7 @@ class ImageObservation:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
-            raise ObservationError(
-                f"image: expected (H, W, 3) uint8 RGB, got {self.image.shape} {self.image.dtype}"
-            )
+            raise ObservationError(f"image: expected (H, W, 3) uint8 RGB, got {self.image.shape} {self.image.dtype}")
 
 
 @dataclass(frozen=True)
@@ -117,11 +115,9 @@ class WallSlice:
         if self.points.ndim != 2 or self.points.shape[1] != 2:
             raise ObservationError(f"points: expected (N, 2), got {self.points.shape}")
         if len(self.origin_index) != len(self.points):
-            raise ObservationError(
-                f"origin_index: {len(self.origin_index)} entries for {len(self.points)} points"
-            )
+            raise ObservationError(f"origin_index: {len(self.origin_index)} entries for {len(self.points)} points")
         if len(self.points) and not (
-            0 <= int(self.origin_index.min()) and int(self.origin_index.max()) < len(self.origins)
+            int(self.origin_index.min()) >= 0 and int(self.origin_index.max()) < len(self.origins)
         ):
             raise ObservationError(f"origin_index: out of range of {len(self.origins)} origins")
 

@@ -83,9 +83,7 @@ class Perception:
         cloud = self._accumulator.local_cloud()
         if cloud is None or not len(cloud.points):
             raise ObservationError("points: no return within range, nothing to encode")
-        points = cloud.points + np.array(
-            [0.0, 0.0, self.settings.accumulation.floor_below_base_m], dtype=np.float32
-        )
+        points = cloud.points + np.array([0.0, 0.0, self.settings.accumulation.floor_below_base_m], dtype=np.float32)
         return SceneEmbedding(
             cloud.stamp_ns,
             Modality.POINT_CLOUD,

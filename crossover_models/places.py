@@ -22,7 +22,7 @@ class PlaceMap:
             self._by_level.setdefault(place.key, []).append((place, outline))
 
     def at(self, level: LevelKey, point_xy: ArrayLike, margin_m: float = 0.5) -> PlaceOutline | None:
-        """The place around a map-frame point: inside it, or else nearest within ``margin_m`` (a doorway is in no room)."""
+        """The place around a map-frame point, or else the nearest within ``margin_m`` (a doorway is in no room)."""
         x, y = (float(v) for v in np.asarray(point_xy, dtype=np.float64)[:2])
         nearest: PlaceOutline | None = None
         best_m = -margin_m
@@ -34,7 +34,7 @@ class PlaceMap:
 
 
 def interior_point(polygon: NDArray[np.float64]) -> tuple[float, float]:
-    """A point well inside a simple polygon (N, 2), metres: the centroid if it is inside, else the deepest grid point."""
+    """A point well inside a simple polygon (N, 2), m: the centroid if it is inside, else the deepest grid point."""
     outline = np.ascontiguousarray(polygon, dtype=np.float32)
     center = polygon.mean(axis=0)
     if cv2.pointPolygonTest(outline, (float(center[0]), float(center[1])), False) > 0:

@@ -135,7 +135,7 @@ class PlaceIndex:
 
 def _exact_index(vectors: NDArray[np.float32]) -> Any:
     """Flat inner-product index; on a GPU where faiss finds one."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
+    index: Any = faiss.IndexFlatIP(vectors.shape[1])
     if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 STAGES = (
@@ -11,7 +12,7 @@ STAGES = (
     ("embedding", "perception.py, encoders/\n1D, 2D, 3D, unit norm", "core"),
     ("retrieval", "retrieval.py\nFAISS, by level and modality", "core"),
     ("registration", "registration/\nlikelihood field, B&amp;B search", "core"),
-    ("belief", "belief.py, localizer.py\nposes, levels, \"none of these\"", "core"),
+    ("belief", 'belief.py, localizer.py\nposes, levels, "none of these"', "core"),
     ("result", "localizer_node.py\ntopics, TF, services", "ros"),
 )
 FILL = {"ros": "#dbe9f6", "core": "#e4f2df", "disk": "#f6ecd2"}
@@ -44,7 +45,7 @@ def draw() -> str:
         x, y = LEFT + col * (WIDTH + GAP), TOP + row * (HEIGHT + 60)
         spots.append((x, y, row))
         out += box(x, y, title, body, kind)
-    for (x0, y0, r0), (x1, y1, r1) in zip(spots, spots[1:], strict=False):
+    for (x0, y0, r0), (x1, y1, r1) in pairwise(spots):
         middle = y0 + HEIGHT / 2
         if r0 != r1:
             out.append(arrow(x0 + WIDTH / 2, y0 + HEIGHT, x1 + WIDTH / 2, y1 - 4))

@@ -35,7 +35,16 @@ def rooms_plan(walls: list[tuple[float, float, float, float]], width_m: float, h
 def asymmetric_plan() -> FloorPlan:
     """Four different rooms off a corridor."""
     return rooms_plan(
-        [(0, 4, 3, 4), (4, 4, 9, 4), (10, 4, 14, 4), (5, 0, 5, 4), (0, 6, 6, 6), (7, 6, 14, 6), (9, 6, 9, 10), (11.5, 0, 11.5, 2.5)],
+        [
+            (0, 4, 3, 4),
+            (4, 4, 9, 4),
+            (10, 4, 14, 4),
+            (5, 0, 5, 4),
+            (0, 6, 6, 6),
+            (7, 6, 14, 6),
+            (9, 6, 9, 10),
+            (11.5, 0, 11.5, 2.5),
+        ],
         14.0,
         10.0,
     )
@@ -118,10 +127,14 @@ class PlantedMap:
         return tuple(dict.fromkeys(key.building_id for key in self.plans))
 
     def levels(self, building_id: str | None = None) -> list[PlantedLevel]:
-        return [PlantedLevel(key, f"Floor {key.level_id}") for key in self.plans if building_id in (None, key.building_id)]
+        return [
+            PlantedLevel(key, f"Floor {key.level_id}") for key in self.plans if building_id in (None, key.building_id)
+        ]
 
     def places(self, building_id: str | None = None, level_id: str | None = None) -> list[PlantedPlace]:
-        return [p for p in self._places if building_id in (None, p.key.building_id) and level_id in (None, p.key.level_id)]
+        return [
+            p for p in self._places if building_id in (None, p.key.building_id) and level_id in (None, p.key.level_id)
+        ]
 
     def floor_plan(self, key: LevelKey) -> FloorPlan:
         return self.plans[key]
@@ -147,7 +160,9 @@ def lidar_embedding(wall_slice: WallSlice, vector: NDArray[np.float32] | None = 
     )
 
 
-def drive(T_map_base: NDArray[np.float64], steps: int, step_m: float = 0.3, turn_rad: float = 0.0) -> list[NDArray[np.float64]]:
+def drive(
+    T_map_base: NDArray[np.float64], steps: int, step_m: float = 0.3, turn_rad: float = 0.0
+) -> list[NDArray[np.float64]]:
     """Poses of a robot that goes ahead and turns a little at each step."""
     poses = [np.asarray(T_map_base, dtype=np.float64)]
     for _ in range(steps):

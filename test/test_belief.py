@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crossover_models.belief import NULL_FLOOR, Belief
 from crossover_models.config import BeliefSettings
@@ -31,8 +32,11 @@ def mass(belief: Belief) -> float:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(-3, 3), st.floats(-3, 0)), max_size=12),
-       st.lists(st.floats(-30, 30), min_size=12, max_size=12), st.floats(-30, 30))
+@given(
+    st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(-3, 3), st.floats(-3, 0)), max_size=12),
+    st.lists(st.floats(-30, 30), min_size=12, max_size=12),
+    st.floats(-30, 30),
+)
 def test_mass_is_one_after_anything(poses: list[tuple[float, ...]], logs: list[float], null_log: float) -> None:
     belief = belief_of(*(fit(L1, x, y, yaw, score) for x, y, yaw, score in poses))
     assert mass(belief) == pytest.approx(1.0)

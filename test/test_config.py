@@ -45,7 +45,7 @@ def test_flat_names_round_trip() -> None:
     flat = {name: value for name, _, value in changed.flat()}
     assert LocalizerSettings().with_flat(flat) == changed
     assert LocalizerSettings.from_mapping(changed.to_mapping()) == changed
-    with pytest.raises(ConfigError, match="belief.nope: unknown"):
+    with pytest.raises(ConfigError, match=r"belief\.nope: unknown"):
         LocalizerSettings().with_flat({"belief.nope": 1})
 
 

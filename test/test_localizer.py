@@ -34,7 +34,9 @@ START = np.array([1.5, 5.0, 0.1])
 ODOM_FROM_MAP = np.array([3.0, -2.0, 0.7])
 
 
-def run(localizer: Localizer, plan: FloorPlan, poses: list[NDArray[np.float64]], first_stamp_s: float = 1.0) -> LocalizationEstimate:
+def run(
+    localizer: Localizer, plan: FloorPlan, poses: list[NDArray[np.float64]], first_stamp_s: float = 1.0
+) -> LocalizationEstimate:
     """Drive through a plan with perfect odometry and a lidar."""
     estimate = None
     for k, pose in enumerate(poses):
@@ -223,7 +225,7 @@ class TestStatedPose:
         plan = asymmetric_plan()
         localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
         localizer.on_odometry(0, compose_se2(ODOM_FROM_MAP, START))
-        localizer.set_pose(L2, START + [0.2, -0.1, 0.05], np.diag([0.1, 0.1, 0.02]))
+        localizer.set_pose(L2, START + np.array([0.2, -0.1, 0.05]), np.diag([0.1, 0.1, 0.02]))
         poses = drive(START, 6)
         estimate = run(localizer, plan, poses)
         assert estimate.state == LocalizationState.LOCALIZED
