@@ -1,0 +1,85 @@
+"""One thread for the work that takes longer than a callback may."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+
+class Worker:
+    """Runs ``handle(kind, items)`` in its own thread, on bounded queues, one a kind.
+
+    A full queue drops its oldest item and counts it, so that the newest data win when work is slower than data.
+    Kinds take turns by the age of their oldest item; a kind is handed over with all that waits. A failure goes to
+    ``on_error`` and the thread lives on.
+    """
+
+    def __init__(
+        self, name: str, handle: Callable[[str, list[Any]], None], on_error: Callable[[str, Exception], None]
+    ) -> None:
+        self._handle, self._on_error = handle, on_error
+        self._queues: dict[str, deque[tuple[float, Any]]] = {}
+        self._changed = threading.Condition()
+        self._running = False
+        self._busy_since: float | None = None
+        self._name = name
+        self._thread: threading.Thread | None = None
+        self.dropped: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._running = True
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the work in hand, forget the rest and end the thread."""
+        with self._changed:
+            self._running = False
+            self._queues.clear()
+            self._changed.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def put(self, kind: str, item: Any, depth: int = 1) -> None:
+        """Queue an item; of more than ``depth`` that wait, the oldest is dropped."""
+        with self._changed:
+            if not self._running:
+                return
+            queue = self._queues.setdefault(kind, deque())
+            queue.append((time.monotonic(), item))
+            while len(queue) > depth:
+                queue.popleft()
+                self.dropped[kind] += 1
+            self._changed.notify()
+
+    def clear(self) -> None:
+        """Forget all that waits."""
+        with self._changed:
+            self._queues.clear()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the work in hand has taken so far; 0 while idle."""
+        since = self._busy_since
+        return time.monotonic() - since if since is not None else 0.0
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._running or any(self._queues.values()))
+                if not self._running:
+                    return
+                kind = min((k for k, queue in self._queues.items() if queue), key=lambda k: self._queues[k][0][0])
+                items = [item for _, item in self._queues.pop(kind)]
+            self._busy_since = time.monotonic()
+            try:
+                self._handle(kind, items)
+            except Exception as error:  # A bad observation must not end the node; the reporter names it.
+                self._on_error(kind, error)
+            finally:
+                self._busy_since = None
