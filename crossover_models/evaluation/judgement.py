@@ -93,6 +93,7 @@ class Judgement:
         places: places of the map.
         estimates: every estimate in order.
         instants_ns: (G,) even stamps of the run at which there is a truth.
+        true_at_instants: (G,) where the robot was; None where the truth has a gap.
         at_instants: (G,) the newest estimate at each, None where the localizer was silent.
         retrievals: retrievals from sensor data while the robot was in a place of the map.
         fixes: changes into LOCALIZED.
@@ -103,6 +104,7 @@ class Judgement:
     places: tuple[PlaceOutline, ...]
     estimates: tuple[JudgedEstimate, ...]
     instants_ns: NDArray[np.int64]
+    true_at_instants: tuple[Truth | None, ...]
     at_instants: tuple[JudgedEstimate | None, ...]
     retrievals: tuple[JudgedRetrieval, ...]
     fixes: tuple[Fix, ...]
@@ -125,6 +127,7 @@ def judge(record: RunRecord, truth: Trajectory, places: Sequence[PlaceOutline]) 
         tuple(places),
         estimates,
         instants,
+        tuple(_truth_at(truth, stamp_ns, place_map) for stamp_ns in instants.tolist()),
         _newest(estimates, instants),
         tuple(_judged_retrievals(record.retrievals, truth, place_map)),
         tuple(_fixes(estimates)),

@@ -1,8 +1,8 @@
 """How good a run was: every figure of ``report.json``, with what exactly it means.
 
 Shares and errors are taken at even instants of the run (:data:`judgement.GRID_S`), not per message, so that a localizer
-which falls silent cannot improve its figures. An instant without a pose stays in every denominator of a share. A figure that does
-not exist (the time to a fix that never came) is None, never a number.
+which falls silent cannot improve its figures. An instant without a pose stays in every denominator of a share. A figure
+that does not exist (the time to a fix that never came) is None, never a number.
 """
 
 from __future__ import annotations

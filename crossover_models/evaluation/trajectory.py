@@ -1,6 +1,7 @@
 """Trajectories: TUM files in and out, poses at a stamp, and how far one pose is from another.
 
-A line of a TUM file is ``stamp_s x y z qx qy qz qw`` (Sturm et al. 2012), so that ``evo`` reads what is written here. Poses are of base_link in the map frame of the level the robot is on at that stamp.
+A line of a TUM file is ``stamp_s x y z qx qy qz qw`` (Sturm et al. 2012), so that ``evo`` reads what is written here.
+Poses are of base_link in the map frame of the level the robot is on at that stamp.
 """
 
 from __future__ import annotations

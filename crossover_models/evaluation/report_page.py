@@ -1,0 +1,80 @@
+"""The HTML of a report, with a ``$name`` for each part that :mod:`report` fills in."""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<link rel="icon" href="data:,">
+<style>
+:root { --ink: #1f2933; --quiet: #616e7c; --line: #e4e7eb; --paper: #f5f7fa; --good: #0072b2; --bad: #c2410c; }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+main { max-width: 1240px; margin: 0 auto; padding: 20px 16px 48px; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 1.02rem; margin: 0 0 8px; }
+p { margin: 0 0 10px; }
+code { font: 0.88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.quiet, figcaption { color: var(--quiet); font-size: 0.88rem; }
+.badge { display: inline-block; background: #fde68a; color: #713f12; border-radius: 999px; padding: 2px 12px;
+  font-size: 0.82rem; font-weight: 600; margin-right: 8px; }
+.verdict { font-size: 1.08rem; margin: 10px 0 18px; max-width: 62ch; }
+.headlines { display: grid; grid-template-columns: repeat(auto-fit, minmax(138px, 1fr)); gap: 10px;
+  margin-bottom: 20px; }
+.headline { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 10px 12px; display: flex;
+  flex-direction: column; }
+.headline .name, .headline .note { color: var(--quiet); font-size: 0.8rem; }
+.headline .value { font-size: 1.5rem; font-weight: 650; line-height: 1.25; color: var(--good);
+  font-variant-numeric: tabular-nums; }
+.headline.bad .value { color: var(--bad); }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 16px;
+  align-items: start; margin-bottom: 16px; }
+.card { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin: 0;
+  min-width: 0; }
+.plot { display: block; width: 100%; height: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th { text-align: left; color: var(--quiet); font-weight: 500; font-size: 0.8rem; }
+th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.number { font-variant-numeric: tabular-nums; font-weight: 600; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 0; font-size: 0.9rem; }
+dt { color: var(--quiet); }
+dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  main { padding: 14px 10px 32px; }
+  .headlines { grid-template-columns: 1fr 1fr; }
+  .card { padding: 12px; }
+  thead { display: none; }
+  tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line); }
+  td { display: grid; grid-template-columns: 6.5rem 1fr; border: 0; padding: 1px 0; }
+  td::before { content: attr(data-label); color: var(--quiet); font-size: 0.8rem; }
+  dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: 8px; }
+}
+@media print { body { background: white; } .card, .headline { break-inside: avoid; } }
+</style>
+</head>
+<body>
+<main>
+<header>
+<h1>$title</h1>
+<p>$badge<span class="quiet">$origin</span></p>
+<p class="verdict">$verdict</p>
+</header>
+<section class="headlines">$headlines</section>
+<section class="cards">$plots</section>
+<section class="cards">
+<div class="card"><h2>Relocalize on request</h2>$relocalize</div>
+<div class="card"><h2>Announced poses</h2>$fixes</div>
+<div class="card"><h2>Retrieval by modality</h2>$modalities</div>
+<div class="card"><h2>The run</h2><dl>$facts</dl></div>
+</section>
+<section class="card"><h2>Every figure of report.json</h2>
+<table class="metrics"><thead><tr><th>key</th><th>value</th><th>unit</th><th>meaning</th></tr></thead>
+<tbody>$metrics</tbody></table></section>
+</main>
+<script type="application/json" id="figures">$json</script>
+</body>
+</html>
+"""
