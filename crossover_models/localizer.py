@@ -29,7 +29,7 @@ from crossover_models.estimate import (
     Retrieval,
 )
 from crossover_models.floor_plan import FloorPlan, FloorPlanError
-from crossover_models.geometry import interpolate_se2, relative_se2
+from crossover_models.geometry import compose_se2, interpolate_se2, relative_se2
 from crossover_models.map_source import MapSource
 from crossover_models.observation import Modality, SceneEmbedding, WallSlice
 from crossover_models.places import PlaceMap
@@ -321,8 +321,13 @@ class Localizer:
 
     # -- requests --------------------------------------------------------------------------------------------------
 
-    def relocalize(self, request: RelocalizeRequest) -> RelocalizeResponse:
-        """Localize from scratch with the newest data; with ``request.apply`` the answer becomes the belief."""
+    def relocalize(
+        self, request: RelocalizeRequest, still_wanted: Callable[[], bool] = lambda: True
+    ) -> RelocalizeResponse:
+        """Localize from scratch with the newest data; with ``request.apply`` the answer becomes the belief.
+
+        The belief stays as it is if ``still_wanted`` says at the end of the search that nobody waits any more.
+        """
         try:
             levels = self._select_levels(request.building_hint, request.level_hint)
         except LocalizerError as error:
@@ -353,9 +358,15 @@ class Localizer:
         for retrieval in [*retrievals, *([hint] if hint else [])]:
             if len(trial) and retrieval.places:
                 trial.weigh(self._place_log_likelihood(trial, retrieval), 0.0)
-        return self._answer(request, trial, levels)
+        return self._answer(request, trial, levels, still_wanted)
 
-    def _answer(self, request: RelocalizeRequest, trial: Belief, levels: Collection[LevelKey]) -> RelocalizeResponse:
+    def _answer(
+        self,
+        request: RelocalizeRequest,
+        trial: Belief,
+        levels: Collection[LevelKey],
+        still_wanted: Callable[[], bool],
+    ) -> RelocalizeResponse:
         s = self.settings.belief
         poses = trial.poses()
         hypotheses = tuple(
@@ -368,7 +379,7 @@ class Localizer:
         if not hypotheses or trial.null_weight >= max(best, 0.5):
             message = f"nothing in {where} explains the data (unknown {trial.null_weight:.2f})"
             return RelocalizeResponse(RelocalizeCode.UNKNOWN_PLACE, message, hypotheses[:limit])
-        if request.apply:
+        if request.apply and still_wanted():
             self._belief = trial
             self._searched_all = True
             self._searched_at = self._updated_at = self._slice.T_odom_aligned if self._slice else None
@@ -418,8 +429,10 @@ class Localizer:
         levels = self._select_levels(building, level) if building or level else self._active
         return self._index.search(vector, modality, levels=levels, top_k=top_k)
 
-    def set_pose(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
+    def set_pose(self, level: LevelKey, T_map_base: Array, covariance: Array, stamp_ns: int | None = None) -> None:
         """Believe a stated pose (3,) with covariance (3, 3) of x, y, yaw.
+
+        A pose of the past (``stamp_ns``) is carried along odometry to now, as far as odometry is remembered.
 
         Raises:
             LocalizerError: the level is not in the database, the pose is not finite or off the map, or the
@@ -437,10 +450,21 @@ class Localizer:
         row, col = plan.cell(pose[:2])
         if not (0 <= row < plan.occupancy.shape[0] and 0 <= col < plan.occupancy.shape[1]):
             raise LocalizerError(f"pose: ({pose[0]:.2f}, {pose[1]:.2f}) m is off the plan of {level.map_frame}")
+        then, now = None if stamp_ns is None else self._odometry_at(stamp_ns), self._belief.T_odom_base
+        if then is not None and now is not None:
+            pose = compose_se2(pose, relative_se2(then, now))
         self._belief.place(level, pose, P)
         self._state = LocalizationState.LOCALIZED
         self._failure, self._message = FailureCategory.HEALTHY, "placed by initialpose"
         self._searched_all, self._searched_at, self._updated_at = True, self._belief.T_odom_base, None
+
+    def reconfigure(self, settings: LocalizerSettings) -> None:
+        """Go on with other settings; the belief stays. ``building`` and ``level`` are those of the start."""
+        if settings.registration != self.settings.registration:
+            self._matcher = PlanMatcher(self.plans, settings.registration)
+        self.settings = settings
+        self._index.settings = settings.retrieval
+        self._belief.settings = settings.belief
 
     def set_level(self, building_id: str, level_id: str) -> None:
         """Search only this level from now on; an empty ``level_id`` searches all of the building again.
