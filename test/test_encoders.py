@@ -95,9 +95,9 @@ def test_order_of_views_and_points_does_not_matter(encoder: UnifiedEncoder) -> N
 def test_clouds_may_lie_anywhere_in_the_map_but_heights_count(encoder: UnifiedEncoder) -> None:
     cloud = room_cloud().astype(np.float64)
     here = encoder.encode_point_cloud(cloud)
-    moved = encoder.encode_point_cloud(cloud + [512.0, -1024.0, 0.0])
+    moved = encoder.encode_point_cloud(cloud + np.array([512.0, -1024.0, 0.0]))
     assert float(here @ moved) > 0.999
-    assert float(here @ encoder.encode_point_cloud(cloud + [0.0, 0.0, 1.5])) < float(here @ moved)
+    assert float(here @ encoder.encode_point_cloud(cloud + np.array([0.0, 0.0, 1.5]))) < float(here @ moved)
 
 
 def test_far_points_are_dropped_and_two_far_groups_keep_one() -> None:
@@ -135,11 +135,11 @@ def test_surface_points_are_even_and_on_the_surface() -> None:
 
 
 def test_plan_patch_is_metric_and_turns_with_the_heading() -> None:
-    plan = room_plan()
-    patch = plan_patch(plan, SQUARE, 0.0, 6.4, 128)
+    plan, profile = room_plan(), SMALL.with_flat({"plan_side_m": 6.4, "plan_pixels": 128})
+    patch = plan_patch(plan, SQUARE, 0.0, profile)
     inside = patch[..., 2] == 255
     assert inside.sum() * 0.05**2 == pytest.approx(12.0, rel=0.05)
-    turned = plan_patch(plan, SQUARE, np.pi / 2, 6.4, 128)
+    turned = plan_patch(plan, SQUARE, np.pi / 2, profile)
     rotated = np.rot90(patch, -1)
     assert (np.abs(turned.astype(int) - rotated) > 8).mean() < 0.05
     columns = np.flatnonzero(inside.any(axis=0))

@@ -125,7 +125,8 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     """
     wanted = module.state_dict()
     problems = [f"missing tensor {name} {tuple(tensor.shape)}" for name, tensor in wanted.items() if name not in state]
-    problems += [f"unexpected tensor {name} {tuple(tensor.shape)}" for name, tensor in state.items() if name not in wanted]
+    extra = {name: tensor for name, tensor in state.items() if name not in wanted}
+    problems += [f"unexpected tensor {name} {tuple(tensor.shape)}" for name, tensor in extra.items()]
     problems += [
         f"tensor {name} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in wanted.items()

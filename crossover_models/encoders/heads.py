@@ -16,12 +16,18 @@ class ProjectionHead(nn.Sequential):
     def __init__(self, in_dim: int, hidden: int, out_dim: int) -> None:
         width = hidden // 2
         super().__init__(
-            nn.Linear(in_dim, width), nn.ReLU(), nn.LayerNorm(width, eps=1e-12), nn.Dropout(0.0), nn.Linear(width, out_dim)
+            nn.Linear(in_dim, width),
+            nn.ReLU(),
+            nn.LayerNorm(width, eps=1e-12),
+            nn.Dropout(0.0),
+            nn.Linear(width, out_dim),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in) -> (B, out), unit norm."""
-        return functional.normalize(super().forward(features), dim=-1)
+        for layer in self:
+            features = layer(features)
+        return functional.normalize(features, dim=-1)
 
 
 class FrameNetwork(nn.Module):

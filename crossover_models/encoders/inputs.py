@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.building import Mesh
+from crossover_models.encoders.alignment import wall_heading
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.profile import EncoderProfile
 
@@ -53,17 +54,23 @@ def checked_images(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8
 
 
 def voxelize(
-    points: NDArray[np.float32], colors: NDArray[np.uint8] | None, voxel_m: float, radius_m: float
+    points: NDArray[np.float32],
+    colors: NDArray[np.uint8] | None,
+    voxel_m: float,
+    radius_m: float,
+    turn_rad: float = 0.0,
 ) -> Voxels:
     """Voxels of a gravity-aligned cloud.
 
-    The cloud is moved so that its median lies at x = y = 0, so its place in the map does not matter; z stays.
+    The cloud is moved so that its median lies at x = y = 0 and turned so that its walls are square to x and y, so its
+    pose in the map does not matter but for quarter turns; z stays.
 
     Args:
         points: (N, 3), metres, z = 0 on the floor.
         colors: (N, 3) uint8 RGB or None.
         voxel_m: side of a voxel.
         radius_m: points farther than this from the median, in the plane or in height, are dropped.
+        turn_rad: further turn after the alignment (training draws some).
 
     Raises:
         EncoderError: no point, a point that is not finite, or shapes that do not agree.
@@ -89,6 +96,9 @@ def voxelize(
         near = np.linalg.norm(offset - anchor, axis=1) <= radius_m
     kept = offset[near]
     kept[:, 2] = p[near, 2]
+    yaw = wall_heading(kept[:, :2]) - turn_rad
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    kept[:, :2] = kept[:, :2] @ np.array([[cos, -sin], [sin, cos]])
     cells = np.floor(kept / voxel_m).astype(np.int64)
     low = cells.min(axis=0)
     span = cells.max(axis=0) - low + 1
@@ -140,6 +150,11 @@ def surface_points(
     return points.astype(np.float32), colors
 
 
-def cloud_voxels(profile: EncoderProfile, points: NDArray[np.float32], colors: NDArray[np.uint8] | None) -> Voxels:
+def cloud_voxels(
+    profile: EncoderProfile,
+    points: NDArray[np.float32],
+    colors: NDArray[np.uint8] | None,
+    turn_rad: float = 0.0,
+) -> Voxels:
     """:func:`voxelize` with a profile's sizes."""
-    return voxelize(points, colors, profile.backbone.voxel_m, profile.cloud_radius_m)
+    return voxelize(points, colors, profile.backbone.voxel_m, profile.cloud_radius_m, turn_rad)

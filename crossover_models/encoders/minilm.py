@@ -39,7 +39,7 @@ class MiniLM:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.enable_truncation(_MAX_TOKENS)
         tokenizer.enable_padding()
-        model = BertModel(BertConfig.from_json_file(str(folder / "config.json")))
+        model: Any = BertModel(BertConfig.from_json_file(str(folder / "config.json")))
         state = load_file(folder / "model.safetensors")
         state.pop("embeddings.position_ids")
         wrong = model.load_state_dict(state, strict=False)

@@ -37,8 +37,8 @@ class BasicBlock(nn.Module):
 class SparseResNet(nn.Module):
     """Stem of stride 2, optional average pool, four stages, last convolution of kernel 3, global average pool.
 
-    State names as in the reference: ``conv1``, ``bn1``, ``layer{1..4}.{b}``, ``conv5``, ``bn5``. Each stage starts with a
-    block whose shortcut is projected.
+    State names as in the reference: ``conv1``, ``bn1``, ``layer{1..4}.{b}``, ``conv5``, ``bn5``. Each stage starts with
+    a block whose shortcut is projected.
     """
 
     def __init__(self, settings: SparseResNetSettings, layers: SparseBackend | None = None) -> None:

@@ -15,7 +15,7 @@ from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.front_ends import FeatureSizes, ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.inputs import checked_images, cloud_voxels, surface_points
 from crossover_models.encoders.network import UnifiedNetwork
-from crossover_models.encoders.plan_patch import plan_patches
+from crossover_models.encoders.plan_patch import plan_features
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.floor_plan import FloorPlan
 
@@ -34,11 +34,6 @@ def pick_device(device: str) -> str:
     if device == "cuda" and not available:
         raise EncoderError("device: cuda was asked for and torch sees none")
     return "cuda" if device != "cpu" and available else "cpu"
-
-
-def plan_headings(rotations: int) -> NDArray[np.float64]:
-    """(rotations,) evenly spread headings over which a plan's features are averaged, radians."""
-    return np.arange(rotations) * (2.0 * np.pi / rotations)
 
 
 class UnifiedEncoder:
@@ -107,14 +102,10 @@ class UnifiedEncoder:
     def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Vector:
         """The metric patch of a plan around a place's outline (N, 2), map frame, metres -> (D,) unit norm.
 
-        Features are averaged over ``plan_rotations`` headings, since nobody knows how a robot will be turned.
-
         Raises:
             EncoderError: an outline that is none, or nothing drawn around it.
         """
-        headings = plan_headings(self.profile.plan_rotations)
-        patches = plan_patches(plan, polygon, headings, self.profile.plan_side_m, self.profile.plan_pixels)
-        features = self._image.plans(patches).mean(dim=0, keepdim=True)
+        features = plan_features(self._image, self.profile, plan, polygon)[None]
         with torch.inference_mode():
             return _vector(self._network.floor_plan(features.to(self.device)))
 

@@ -1,7 +1,7 @@
 """One door to sparse convolution: networks are built from a backend, so that they do not know which one runs.
 
-``"torch"`` is ours and always there; ``"minkowski"`` is MinkowskiEngine where it is installed. Both give modules with the
-same parameter names and shapes, so a checkpoint fits either.
+``"torch"`` is ours and always there; ``"minkowski"`` is MinkowskiEngine where it is installed. Both give modules with
+the same parameter names and shapes, so a checkpoint fits either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sparse layers in plain PyTorch, with MinkowskiEngine's semantics and parameter names.
 
-Parameters: a convolution has ``kernel`` (K^3, in, out), or (in, out) for kernel 1 with stride 1, and no bias; a batch norm
-keeps its tensors under ``bn.``.
+Parameters: a convolution has ``kernel`` (K^3, in, out), or (in, out) for kernel 1 with stride 1, and no bias; a batch
+norm keeps its tensors under ``bn.``.
 """
 
 from __future__ import annotations

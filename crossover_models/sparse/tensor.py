@@ -10,7 +10,7 @@ from torch import Tensor
 _FIELD_BITS = 16
 _BIAS = 1 << (_FIELD_BITS - 1)
 COORDINATE_LIMIT = _BIAS - 2048
-"""Largest |coordinate|: 2048 below the field's range, so that adding a kernel offset never carries into the next field."""
+"""Largest |coordinate|: 2048 below the field's range, so that adding a kernel offset never carries into the next."""
 BATCH_LIMIT = 1 << 14
 
 
@@ -29,12 +29,13 @@ def pack(coordinates: Tensor) -> Tensor:
     c = coordinates.to(torch.int64)
     if c.ndim != 2 or c.shape[1] != 4:
         raise SparseError(f"coordinates: expected (N, 4) [batch, x, y, z], got {tuple(c.shape)}")
-    if len(c) and (int(c[:, 1:].abs().max()) > COORDINATE_LIMIT):
-        raise SparseError(f"coordinates: |{int(c[:, 1:].abs().max())}| is beyond the limit of {COORDINATE_LIMIT} voxels")
-    if len(c) and not (0 <= int(c[:, 0].min()) and int(c[:, 0].max()) < BATCH_LIMIT):
+    farthest = int(c[:, 1:].abs().max()) if len(c) else 0
+    if farthest > COORDINATE_LIMIT:
+        raise SparseError(f"coordinates: |{farthest}| is beyond the limit of {COORDINATE_LIMIT} voxels")
+    if len(c) and (int(c[:, 0].min()) < 0 or int(c[:, 0].max()) >= BATCH_LIMIT):
         raise SparseError(f"coordinates: batch indices must lie in [0, {BATCH_LIMIT})")
-    biased = c[:, 1:] + _BIAS
-    return (c[:, 0] << 3 * _FIELD_BITS) | (biased[:, 0] << 2 * _FIELD_BITS) | (biased[:, 1] << _FIELD_BITS) | biased[:, 2]
+    batch, x, y, z = c[:, 0], c[:, 1] + _BIAS, c[:, 2] + _BIAS, c[:, 3] + _BIAS
+    return (batch << 3 * _FIELD_BITS) | (x << 2 * _FIELD_BITS) | (y << _FIELD_BITS) | z
 
 
 def pack_offset(offsets: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.training.room_sample import RoomSample
 
 ITEMS = ("I", "P", "F", "M", "R", "Ir", "Pr")
-"""Images, points, floor plan, meshes and referrals of the map; images and points as a robot on a short drive sees them."""
+"""Images, points, floor plan, meshes and referrals of the map; images and points as a robot on a drive sees them."""
 
 _LEAST_POINTS = 50
 _PRESENT = 0.9
@@ -61,23 +61,23 @@ def stack_clouds(clouds: Sequence[Voxels | None]) -> tuple[Tensor, Tensor, list[
     return torch.from_numpy(coordinates), torch.from_numpy(np.concatenate([c.features for c in kept])), rows
 
 
-def _turned(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Random heading, size and noise (CrossOver's augmentation, milder); z stays on the floor."""
-    yaw = rng.uniform(0.0, 2.0 * np.pi)
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    turned = points @ np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    turned *= rng.uniform(0.95, 1.05)
-    turned += rng.normal(0.0, 0.01, turned.shape)
-    turned[:, :2] += rng.uniform(-1.0, 1.0, 2)
-    return turned.astype(np.float32)
+def _varied(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Random size and noise (CrossOver's augmentation, milder: a plan is metric); z stays on the floor."""
+    varied = points * rng.uniform(0.97, 1.03) + rng.normal(0.0, 0.01, points.shape)
+    return np.asarray(varied, dtype=np.float32)
+
+
+def _turn(rng: np.random.Generator) -> float:
+    """A quarter turn, which the alignment with the walls leaves open, and what it gets wrong, radians."""
+    return float(rng.integers(4) * np.pi / 2 + rng.normal(0.0, np.deg2rad(3.0)))
 
 
 def _seen_part(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Half of the time only what lies on one side of a vertical plane: a robot seldom sees the whole room."""
-    if rng.random() < 0.5:
+    if len(points) and rng.random() < 0.5:
         direction = rng.uniform(0.0, 2.0 * np.pi)
         along = points[:, 0] * np.cos(direction) + points[:, 1] * np.sin(direction)
-        points = points[along <= np.quantile(along, rng.uniform(0.5, 1.0))]
+        points = np.asarray(points[along <= np.quantile(along, rng.uniform(0.5, 1.0))], dtype=np.float32)
     return points
 
 
@@ -88,12 +88,13 @@ def _contiguous(views: NDArray[np.float32], most: int, rng: np.random.Generator)
 
 
 def _cloud(
-    profile: EncoderProfile,
-    points: NDArray[np.float32],
-    change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    profile: EncoderProfile, points: NDArray[np.float32], rng: np.random.Generator | None = None
 ) -> Voxels | None:
-    changed = points if change is None or not len(points) else change(points)
-    return cloud_voxels(profile, changed, None) if len(changed) >= _LEAST_POINTS else None
+    if len(points) < _LEAST_POINTS:
+        return None
+    if rng is None:
+        return cloud_voxels(profile, points, None)
+    return cloud_voxels(profile, _varied(points, rng), None, _turn(rng))
 
 
 def _masks(values: dict[str, list[bool]]) -> dict[str, Tensor]:
@@ -108,14 +109,13 @@ def training_batch(samples: Sequence[RoomSample], profile: EncoderProfile, rng: 
         count = int(rng.integers(1, len(s.survey_views) + 1))
         survey.append(s.survey_views[rng.permutation(len(s.survey_views))[:count]])
         robot.append(_contiguous(s.robot_views, 4, rng))
-        step = len(s.plans) // profile.plan_rotations
-        plans.append(s.plans[int(rng.integers(step)) :: step].mean(axis=0))
+        plans.append(s.plans[int(rng.integers(len(s.plans)))])
         texts.append(s.texts[0 if rng.random() < 0.5 else int(rng.integers(len(s.texts)))])
-        clouds["P"].append(_cloud(profile, s.survey_points, lambda p: _turned(p, rng)))
-        clouds["Pr"].append(_cloud(profile, s.robot_points, lambda p: _turned(_seen_part(p, rng), rng)))
+        clouds["P"].append(_cloud(profile, s.survey_points, rng))
+        clouds["Pr"].append(_cloud(profile, _seen_part(s.robot_points, rng), rng))
         kept = rng.random(int(s.mesh_object.max(initial=-1)) + 1) < 0.85
         pieces = s.mesh_points[kept[s.mesh_object]] if len(s.mesh_points) else s.mesh_points
-        clouds["M"].append(_cloud(profile, pieces, lambda p: _turned(p, rng)))
+        clouds["M"].append(_cloud(profile, pieces, rng))
     present = {item: (rng.random(len(samples)) < _PRESENT).tolist() for item in ITEMS}
     for item, values in clouds.items():
         clouds[item] = [v if keep else None for v, keep in zip(values, present[item], strict=True)]
@@ -131,7 +131,6 @@ def training_batch(samples: Sequence[RoomSample], profile: EncoderProfile, rng: 
 
 def whole_batch(samples: Sequence[RoomSample], profile: EncoderProfile, robot_frames: int = 4) -> Batch:
     """Everything of each room, unchanged; of the robot's drive its first ``robot_frames`` frames."""
-    step = len(samples[0].plans) // profile.plan_rotations
     clouds = {
         "P": [_cloud(profile, s.survey_points) for s in samples],
         "Pr": [_cloud(profile, s.robot_points) for s in samples],
@@ -144,7 +143,7 @@ def whole_batch(samples: Sequence[RoomSample], profile: EncoderProfile, robot_fr
             "I": _padded([s.survey_views for s in samples]),
             "Ir": _padded([s.robot_views[:robot_frames] for s in samples]),
         },
-        torch.from_numpy(np.stack([s.plans[::step].mean(axis=0) for s in samples])),
+        torch.from_numpy(np.stack([s.plans[0] for s in samples])),
         torch.from_numpy(np.stack([s.texts[0] for s in samples])),
         clouds,
         _masks(present),
@@ -161,5 +160,5 @@ def embed(network: UnifiedNetwork, batch: Batch) -> dict[str, Tensor]:
     points = network.points(coordinates, features, len(rows))
     rooms = len(batch.plans)
     everywhere = points.new_zeros(len(names) * rooms, points.shape[1]).index_copy(0, torch.tensor(rows), points)
-    out.update(zip(names, everywhere.split(rooms), strict=True))
+    out.update(zip(names, torch.split(everywhere, rooms), strict=True))
     return out

@@ -61,8 +61,7 @@ def true_ranks(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDAr
     both = np.isfinite(query).all(axis=1) & np.isfinite(gallery).all(axis=1)
     scores = query[both] @ gallery[both].T
     own = np.diag(scores)[:, None]
-    better = (scores >= own).sum(axis=1) - 1
-    return better.astype(np.int64)
+    return np.asarray((scores >= own).sum(axis=1) - 1, dtype=np.int64)
 
 
 def recall_at(ranks: NDArray[np.int64], k: int) -> float:

@@ -30,7 +30,7 @@ class RoomSample:
         robot_views: (T, view) frozen features of frames along a robot's short drive, in order.
         survey_colors: (V, C) color histograms of the map's pictures, for the trivial baseline only.
         robot_colors: (T, C) of the robot's frames.
-        plans: (R, plan) frozen features of the floor plan at R evenly spread headings.
+        plans: (G, plan) frozen features of the floor plan, first as the encoder makes them, then turned and shifted.
         texts: (S, text) frozen features: all sentences joined first, then each one.
         survey_points: (N, 3) the map's cloud, metres, z = 0 on the floor.
         robot_points: (M, 3) what a robot's lidar gathered on its drive, same frame.

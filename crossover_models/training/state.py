@@ -1,4 +1,4 @@
-"""The whole state of a training run in one file, so that a killed run goes on at the same step with the same numbers."""
+"""The whole state of a training run in one file: a killed run goes on at the same step with the same numbers."""
 
 from __future__ import annotations
 

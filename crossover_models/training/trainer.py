@@ -150,22 +150,23 @@ def train(
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
         loss = _loss(module, _drop_features(batch, settings.feature_dropout, generator))
         if not bool(torch.isfinite(loss)):
-            raise TrainingError(f"loss: {float(loss)} at step {state.step}; the state of the last validation is kept")
+            value = float(loss.detach())
+            raise TrainingError(f"loss: {value} at step {state.step}; the state of the last validation is kept")
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, state.step, steps)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
         optimizer.step()
         state.step += 1
         entry = None
         stop = max_steps is not None and state.step - first >= max_steps
         if state.step % (per_epoch * settings.validate_every) == 0 or state.step == steps:
-            entry = _validated(state, module, profile, validation, float(loss), time.monotonic() - started)
+            entry = _validated(state, module, profile, validation, float(loss.detach()), time.monotonic() - started)
         if entry is not None or stop:
             save_state(state_file, key, state, module, optimizer)
         if report is not None:
-            report(state.step, steps, float(loss), entry)
+            report(state.step, steps, float(loss.detach()), entry)
         if stop:
             break
     return state.best, state
@@ -184,7 +185,7 @@ def _validated(
     seconds: float,
 ) -> dict[str, Any]:
     figures = validate(module.network, profile, rooms)
-    scale = float(module.temperature())
+    scale = float(module.temperature().detach())
     entry = {"step": state.step, "loss": loss, "scale": scale, "seconds": round(seconds, 1), **figures}
     state.log.append(entry)
     if figures["mrr"] > state.best_score:
