@@ -35,6 +35,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(PACKAGE) ## Install everything into .venv (quick when nothing changed)
+	@echo "$(VENV) is up to date"
 
 demo: setup ## Build a map, simulate a robot, localize it over ROS 2; writes build/demo/report.{json,html}
 	$(BIN)/crossover demo --out build/demo
