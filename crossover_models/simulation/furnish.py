@@ -168,10 +168,9 @@ class _RoomFurnisher:
 
     def _center_pose(self) -> NDArray[np.float64]:
         rng = self.rng
-        rect = self.layout.rooms[self.room].rects[0]
-        x, y = rng.uniform(rect[0] + 0.5, rect[2] - 0.5), rng.uniform(rect[1] + 0.5, rect[3] - 0.5)
-        if rng.random() < 0.6:
-            x, y = 0.5 * (rect[0] + rect[2] + x) / 1.5 + x / 6, 0.5 * (rect[1] + rect[3] + y) / 1.5 + y / 6
+        x0, y0, x1, y1 = self.layout.rooms[self.room].rects[0]
+        x = np.clip(rng.normal((x0 + x1) / 2, 0.2 * (x1 - x0)), x0 + 0.5, x1 - 0.5)
+        y = np.clip(rng.normal((y0 + y1) / 2, 0.2 * (y1 - y0)), y0 + 0.5, y1 - 0.5)
         return np.array([x, y, float(rng.integers(4)) * np.pi / 2])
 
     def _fitting(self, group: Group, pose: NDArray[np.float64]) -> list[Placed]:

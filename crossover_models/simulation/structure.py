@@ -7,7 +7,7 @@ import numpy as np
 from crossover_models.building import Mesh
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
 from crossover_models.simulation import palette
-from crossover_models.simulation.layout import OUTSIDE, Layout, Opening, Rect, Wall
+from crossover_models.simulation.layout import INTERIOR_HALF_M, OUTSIDE, Layout, Opening, Rect, Wall
 from crossover_models.simulation.shapes import Color, MeshBuilder
 
 PANE: Color = (176, 204, 222)
@@ -42,13 +42,20 @@ def _add_wall(
     across = "y" if wall.axis == 0 else "x"
     sides: dict[str, Color | None] = {f"-{across}": paints[wall.below], f"+{across}": paints[wall.above]}
 
+    # The two ends lie inside other walls or flush with their faces, whose paint they must not cover.
+    along = "x" if wall.axis == 0 else "y"
+    first, last = wall.low - INTERIOR_HALF_M, wall.high + INTERIOR_HALF_M
+
     def piece(low: float, high: float, z0: float, z1: float) -> None:
         x0, y0, x1, y1 = wall.rect(low, high)
-        b.box((x0, y0, z0), (x1, y1, z1), trim, sides)
+        ends: dict[str, Color | None] = {}
+        if low == first:
+            ends[f"-{along}"] = None
+        if high == last:
+            ends[f"+{along}"] = None
+        b.box((x0, y0, z0), (x1, y1, z1), trim, sides | ends)
 
-    extend = (wall.footprint[2] - wall.footprint[0] if wall.axis == 0 else wall.footprint[3] - wall.footprint[1]) / 2
-    middle = (wall.low + wall.high) / 2
-    at = middle - extend
+    at = first
     for o in sorted(openings, key=lambda o: o.low):
         piece(at, o.low, 0.0, height)
         if o.sill_m > 0.0:
@@ -60,7 +67,7 @@ def _add_wall(
         else:
             _add_frame(b, wall, o, trim)
         at = o.high
-    piece(at, middle + extend, 0.0, height)
+    piece(at, last, 0.0, height)
 
 
 def _across(wall: Wall, low: float, high: float, near: float, far: float) -> Rect:

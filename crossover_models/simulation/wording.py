@@ -13,7 +13,7 @@ from crossover_models.building import Furnishing
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _SIZES = ((7.0, ("tiny", "small", "narrow")), (14.0, ("small", "compact", "")), (24.0, ("medium-sized", "", "comfortable")))
 _OPENINGS = ("This is {}.", "{}.", "You are in {}.", "Here is {}.", "The room is {}.")
-_HOLDS = ("It has {}.", "There is {}.", "Inside you find {}.", "It is furnished with {}.", "One sees {}.")
+_HOLDS = ("It has {}.", "It holds {}.", "Inside you find {}.", "It is furnished with {}.", "One sees {}.")
 
 
 def _article(phrase: str) -> str:
@@ -64,10 +64,6 @@ def _centers(furnishings: Sequence[Furnishing]) -> NDArray[np.float64]:
     return np.array([(f.mesh.vertices.min(axis=0) + f.mesh.vertices.max(axis=0)) / 2 for f in furnishings], dtype=np.float64)
 
 
-def _facing(furnishing: Furnishing, headings: dict[str, float]) -> float | None:
-    return headings.get(furnishing.object_id)
-
-
 def relations(
     furnishings: Sequence[Furnishing], headings: dict[str, float]
 ) -> list[tuple[int, str, int]]:
@@ -84,7 +80,7 @@ def relations(
         delta = centers[:, :2] - centers[anchor, :2]
         distance = np.linalg.norm(delta, axis=1)
         gap = np.maximum(np.abs(delta) - extents - extents[anchor], 0.0)
-        heading = _facing(piece, headings)
+        heading = headings.get(piece.object_id)
         for target in range(len(furnishings)):
             if target == anchor:
                 continue
