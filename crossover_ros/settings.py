@@ -11,6 +11,9 @@ from crossover_models.config import EncoderSettings, LocalizerSettings, setting
 class EncoderNodeSettings(EncoderSettings):
     """Parameters of the node ``encoder``."""
 
+    threads: int = setting(
+        1, "CPU threads of the encoders; more are slower beside other work", minimum=1, maximum=256, read_only=True
+    )
     autostart: bool = setting(True, "configure and activate at start; false leaves it to a manager", read_only=True)
     odom_frame: str = setting("odom", "frame in which odometry is continuous", read_only=True)
     base_frame: str = setting("base_link", "frame of the robot", read_only=True)
@@ -38,6 +41,13 @@ class LocalizerNodeSettings(LocalizerSettings):
     database: str = setting("", "map database written by 'crossover map build'", read_only=True)
     checkpoint: str = setting("", "encoders for text queries; empty for the shipped ones", read_only=True)
     device: str = setting("auto", "where they run", choices=("auto", "cpu", "cuda"), read_only=True)
+    threads: int = setting(
+        1,
+        "CPU threads of the search; more are slower beside other work",
+        minimum=1,
+        maximum=256,
+        read_only=True,
+    )
     autostart: bool = setting(True, "configure and activate at start; false leaves it to a manager", read_only=True)
     odom_frame: str = setting("odom", "frame in which odometry is continuous", read_only=True)
     base_frame: str = setting("base_link", "frame of the robot", read_only=True)
@@ -53,7 +63,7 @@ class LocalizerNodeSettings(LocalizerSettings):
         20.0, "map->odom messages a second", unit="Hz", minimum=1.0, maximum=200.0, read_only=True
     )
     advised_frame: str = setting(
-        "map", "frame_id of the poses sent to another localizer (publish_tf false)", read_only=True
+        "map", "frame_id of the poses for another localizer (publish_tf false)", read_only=True
     )
     relocalize_timeout_s: float = setting(
         10.0, "time that relocalize waits where the request names none", unit="s", minimum=0.1, maximum=600.0

@@ -1,0 +1,377 @@
+"""The node ``localizer``: embeddings and odometry in; place, pose, map->odom and answers out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+import crossover_ros.msg as messages
+from crossover_models.estimate import FailureCategory, LocalizationEstimate, LocalizationState, Retrieval
+from crossover_models.geometry import se2_from_se3, se3_from_se2
+from crossover_models.localizer import LocalizerError
+from crossover_models.observation import SceneEmbedding, WallSlice
+from crossover_ros import conversions
+from crossover_ros.conversions.answers import read_embedding, stamped_pose
+from crossover_ros.encoder_source import EncoderSource
+from crossover_ros.managed_node import NS_PER_S, OTHER_CLOCK_S, ManagedNode
+from crossover_ros.map_session import MapSession, open_map
+from crossover_ros.outputs import Outputs
+from crossover_ros.services import Services
+from crossover_ros.settings import LocalizerNodeSettings
+from crossover_ros.transforms import TransformBroadcaster
+from crossover_ros.worker import Worker
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# Without an odometry topic for so long, the odometry poses of the embeddings stand in.
+ODOMETRY_SILENCE_NS = 1_000_000_000
+
+
+class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
+    """Runs :class:`crossover_models.localizer.Localizer` in a worker thread, its only user."""
+
+    def __init__(
+        self,
+        source: EncoderSource,
+        subscribe_embeddings: bool = True,
+        elsewhere: Collection[str] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__("localizer", LocalizerNodeSettings(), elsewhere, **options)
+        self._source, self._subscribe_embeddings = source, subscribe_embeddings
+        self.session: MapSession | None = None
+        self._database = self.settings.database
+        self._latest: LocalizationEstimate | None = None
+        self._told: tuple[LocalizationState, FailureCategory] | None = None
+        self._retrieval: Retrieval | None = None
+        self._wall_slice: WallSlice | None = None
+        self._slice_at = -float("inf")
+        self._sensor_ns = self._odometry_ns = 0
+        self._latency_s = 0.0
+        self._inputs: list[Any] = []
+        self._broadcaster: TransformBroadcaster | None = None
+        self._outputs = Outputs(self)
+        self.worker = Worker("localizer", self._work, self.work_failed)
+        self.worker.start()
+        self._requests = Services(self)
+        self._advice = (
+            None
+            if self.settings.publish_tf
+            else self.create_publisher(PoseWithCovarianceStamped, "initialpose", RELIABLE)
+        )
+        self.create_timer(1.0 / self.settings.transform_rate_hz, self._send_transform, clock=self.steady)
+
+    @property
+    def diagnostics_period_s(self) -> float:
+        """Time between two diagnostics."""
+        return self.settings.diagnostics_period_s
+
+    # -- lifecycle -------------------------------------------------------------------------------------------------
+
+    def set_up(self) -> None:
+        """Open the database and subscribe; without a database the result says no_database."""
+        import torch
+
+        torch.set_num_threads(self.settings.threads)
+        try:
+            self.session = self._open(self._database)
+        except (ValueError, OSError) as error:
+            self._tell_no_database(str(error))
+            raise
+        if self.settings.publish_tf:
+            self._broadcaster = TransformBroadcaster(self)
+        subscriptions: list[tuple[Any, str, str, Callable[[Any], None], QoSProfile]] = [
+            (Odometry, "odom", "odometry", self._on_odometry, qos_profile_sensor_data),
+        ]
+        if self._subscribe_embeddings:
+            subscriptions.append((messages.SceneEmbedding, "scene_embedding", "embedding", self._on_message, RELIABLE))
+        if self.settings.publish_tf:  # An adviser's own advice must not come back to it.
+            subscriptions.append((PoseWithCovarianceStamped, "initialpose", "initialpose", self._on_pose, RELIABLE))
+        for kind, topic, name, callback, qos in subscriptions:
+            options = QoSOverridingOptions.with_default_policies()
+            handler = self.guarded(name, callback)
+            self._inputs.append(self.create_subscription(kind, topic, handler, qos, qos_overriding_options=options))
+        levels = ", ".join(f"{key.building_id}/{key.level_id}" for key in self.session.levels)
+        self.get_logger().info(f"map {self.session.path} ({self.session.fingerprint}): {levels}")
+
+    def _open(self, path: str) -> MapSession:
+        s = self.settings
+        return open_map(path, s, self._source.fingerprint(s.checkpoint, s.device), self._encode_text)
+
+    def _encode_text(self, text: str) -> Any:
+        """Text encoder of the map's own kind; loaded with the first question."""
+        encoder = self._source.get(self.settings.checkpoint, self.settings.device)
+        session = self.session
+        if session is not None and encoder.fingerprint != session.encoder_fingerprint:
+            raise LocalizerError(
+                f"text: this node's encoder is {encoder.fingerprint}, the database's {session.encoder_fingerprint}"
+            )
+        return encoder.encode_text(text)
+
+    def go(self) -> None:
+        """Announce the levels' frames and the state."""
+        self._send_static()
+        self.worker.put("call", self.publish_now, depth=10_000)
+
+    def pause(self) -> None:
+        """Forget waiting data; the belief stays, and so does map->odom's silence until new data come."""
+        self._latest = None
+
+    def tear_down(self) -> None:
+        """Unsubscribe and let go of the map."""
+        self.worker.stop()
+        self.worker.start()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        if self._broadcaster is not None:
+            self._broadcaster.destroy()
+            self._broadcaster = None
+        self.session = self._latest = self._told = self._retrieval = self._wall_slice = None
+        self._slice_at, self._sensor_ns, self._odometry_ns = -float("inf"), 0, 0
+
+    def on_settings(self, old: LocalizerNodeSettings) -> None:
+        """Hand changed settings to the core, in the worker."""
+        settings = self.settings
+
+        def apply() -> None:
+            if self.session is None:
+                return
+            self.session.localizer.reconfigure(settings)
+            if settings.level != old.level:
+                self.session.localizer.set_level(settings.building, settings.level)
+
+        self.worker.put("call", apply, depth=10_000)
+
+    def adopt_database(self, path: str) -> str:
+        """Take a database while unconfigured; with autostart the node comes up with it. Returns what happened.
+
+        Raises:
+            ValueError: it cannot be used.
+        """
+        if not self.settings.autostart:
+            self._open(path)
+            self._database = path
+            return f"{path} opens; configure the node to use it"
+        before, self._database = self._database, path
+        if self.autostart():
+            return f"{path} is in use and the node is active"
+        self._database = before
+        raise LocalizerError(self.failure_text or f"{path}: opened, but the node did not become active")
+
+    def replace_session(self, path: str) -> MapSession:
+        """In the worker: use another database; the old one stays if the new one does not open.
+
+        Raises:
+            ValueError: it cannot be used.
+        """
+        session = self._open(path)
+        self.session, self._database = session, path
+        self._retrieval = self._wall_slice = None
+        self._slice_at = -float("inf")
+        self._send_static()
+        self.publish_now()
+        return session
+
+    def why_no_database(self) -> str:
+        """A sentence for those who ask while there is none."""
+        return self.failure_text or "the node is not configured"
+
+    def wake(self) -> None:
+        """Let the executor look again at coroutines whose result has come from the worker."""
+        if self.executor is not None:
+            self.executor.wake()
+
+    # -- executor thread -------------------------------------------------------------------------------------------
+
+    def _on_odometry(self, message: Any) -> None:
+        reading, s = conversions.read_odometry(message), self.settings
+        if (reading.odom_frame, reading.base_frame) != (s.odom_frame, s.base_frame):
+            raise conversions.ConversionError(
+                f"header.frame_id, child_frame_id: {reading.odom_frame} -> {reading.base_frame} is not the odometry "
+                f"wanted, {s.odom_frame} -> {s.base_frame} (parameters odom_frame, base_frame)"
+            )
+        self.worker.put("odometry", (reading.stamp_ns, se2_from_se3(reading.T_odom_base)), depth=1000)
+
+    def _on_message(self, message: Any) -> None:
+        self.take(read_embedding(message), float(message.age_s))
+
+    def take(self, embedding: SceneEmbedding, age_s: float) -> None:
+        """Queue an embedding, from the topic or from the encoder of the same process; the newest of a kind wins."""
+        if self.active:
+            self.worker.put(f"embedding:{embedding.modality.value}", embedding)
+
+    def _on_pose(self, message: Any) -> None:
+        stated, session = conversions.read_stated_pose(message), self.session
+        if session is None:
+            return
+        level = next((key for key in session.levels if key.map_frame == stated.frame_id), None)
+        if level is None:
+            frames = ", ".join(key.map_frame for key in session.levels)
+            raise LocalizerError(f"header.frame_id: {stated.frame_id} is not a map frame of the database: {frames}")
+        covariance = stated.covariance
+        if not covariance.any():  # As nav2_simple_commander sends it.
+            s = self.settings
+            covariance = np.diag([s.initial_deviation_m**2, s.initial_deviation_m**2, s.initial_deviation_rad**2])
+        stamp_ns = stated.stamp_ns or None
+
+        def place() -> None:
+            try:
+                session.localizer.set_pose(level, stated.T_frame_base, covariance, stamp_ns)
+            except LocalizerError as error:
+                self.report("initialpose_refused", f"initialpose: {error}")
+                return
+            self.get_logger().info(f"placed in {level.map_frame} by initialpose")
+            self.publish_now()
+
+        self.worker.put("call", place, depth=10_000)
+
+    def _send_transform(self) -> None:
+        """map->odom of the pose announced; silent before the first fix and while it is withdrawn."""
+        latest, broadcaster, now = self._latest, self._broadcaster, self.now_ns()
+        if not self.active or broadcaster is None or latest is None or latest.T_map_odom is None or not now:
+            return
+        best = latest.best
+        if best is not None:
+            stamp_ns = now + round(self.settings.transform_tolerance * NS_PER_S)
+            broadcaster.send(best.level.map_frame, self.settings.odom_frame, stamp_ns, se3_from_se2(latest.T_map_odom))
+
+    def _send_static(self) -> None:
+        if self._broadcaster is not None and self.session is not None:
+            self._broadcaster.send_static(self.now_ns(), self.session.frames)
+
+    # -- worker thread ---------------------------------------------------------------------------------------------
+
+    def data_at_hand(self) -> bool:
+        """Whether a wall slice came in lately, by the time of arrival."""
+        return time.monotonic() - self._slice_at <= self.settings.belief.stale_s
+
+    def _work(self, kind: str, items: list[Any]) -> None:
+        if kind == "call":
+            for call in items:
+                call()
+            return
+        session = self.session
+        if session is None or not self.active:
+            return
+        if kind == "odometry":
+            for stamp_ns, T_odom_base in items:
+                session.localizer.on_odometry(stamp_ns, T_odom_base)
+                self._odometry_ns = stamp_ns
+        else:
+            self._on_embedding(session, items[-1])
+
+    def _on_embedding(self, session: MapSession, embedding: SceneEmbedding) -> None:
+        wall_slice = embedding.wall_slice
+        if wall_slice is not None and abs(embedding.stamp_ns - self._odometry_ns) > ODOMETRY_SILENCE_NS:
+            session.localizer.on_odometry(embedding.stamp_ns, wall_slice.T_odom_aligned)
+        estimate = session.localizer.on_embedding(embedding)
+        self.counters["embeddings"] += 1
+        self._sensor_ns = embedding.stamp_ns
+        if wall_slice is not None:
+            self._wall_slice, self._slice_at = wall_slice, time.monotonic()
+        self._publish(session, estimate)
+        retrieval = session.localizer.last_retrieval
+        if retrieval is not None and retrieval is not self._retrieval:
+            self._retrieval = retrieval
+            self._outputs.retrieval(retrieval, session.fingerprint)
+        self._requests.serve_pending()
+
+    def publish_now(self) -> None:
+        """Publish the estimate at the node's present time, under the stamp of the newest data."""
+        session = self.session
+        if session is None or not self.active:
+            return
+        estimate = session.localizer.estimate(self.now_ns() or self._sensor_ns)
+        self._publish(session, replace(estimate, stamp_ns=self._sensor_ns))
+
+    def _publish(self, session: MapSession, estimate: LocalizationEstimate) -> None:
+        age_s = self.age_s(estimate.stamp_ns) if estimate.stamp_ns else 0.0
+        if estimate.failure == FailureCategory.HEALTHY and self.settings.overload_s < age_s < OTHER_CLOCK_S:
+            text = f"the data are {age_s:.1f} s old when answered"
+            estimate = replace(estimate, failure=FailureCategory.OVERLOAD, message=text)
+        self._latency_s = age_s
+        before, self._latest = self._latest, estimate
+        self._told = (estimate.state, estimate.failure)
+        self._outputs.result(estimate, session.fingerprint, age_s)
+        best = estimate.best
+        level = best.level if best is not None else (session.levels[0] if len(session.levels) == 1 else None)
+        if level is not None:
+            plan = session.localizer.plans[level]
+            self._outputs.floor_plan(level, plan, estimate.stamp_ns)
+            self._outputs.overlay(estimate, plan, self._wall_slice)
+        if estimate.T_map_odom is not None and (before is None or before.T_map_odom is None):
+            self._send_transform()
+            self._advise(estimate)
+
+    def _advise(self, estimate: LocalizationEstimate) -> None:
+        """Seed another localizer with a fix that is new."""
+        best = estimate.best
+        if self._advice is not None and best is not None:
+            frame = self.settings.advised_frame
+            self._advice.publish(stamped_pose(estimate.stamp_ns, frame, best.T_map_base, best.covariance))
+
+    def _refresh(self) -> None:
+        """Publish when time alone has changed the state (stale data)."""
+        session = self.session
+        if session is None or not self.active:
+            return
+        estimate = session.localizer.estimate(self.now_ns() or self._sensor_ns)
+        if (estimate.state, estimate.failure) != self._told and self._told != (
+            estimate.state,
+            FailureCategory.OVERLOAD,
+        ):
+            self._publish(session, replace(estimate, stamp_ns=self._sensor_ns))
+
+    def _tell_no_database(self, reason: str) -> None:
+        text = " ".join(reason.split())
+        empty = LocalizationEstimate(0, LocalizationState.UNINITIALIZED, FailureCategory.NO_DATABASE, text, (), 1.0)
+        self._outputs.result(empty, "", 0.0)
+
+    # -- diagnostics -----------------------------------------------------------------------------------------------
+
+    def status(self) -> tuple[FailureCategory, str, dict[str, str]]:
+        """Failure category of the latest estimate, and what it rests on."""
+        for kind, count in self.worker.dropped.items():
+            self.counters[f"{kind.replace(':', '_')}_dropped"] = count
+        values = {"latency_s": f"{self._latency_s:.3f}", "busy_s": f"{self.worker.busy_s:.3f}"}
+        if self.session is None:
+            return FailureCategory.NO_DATABASE, self.why_no_database(), values
+        values["database"], values["database_fingerprint"] = self.session.path, self.session.fingerprint
+        if not self.active:
+            return FailureCategory.NO_SENSOR_DATA, "inactive", values
+        self.worker.put("call", self._refresh, depth=10_000)
+        latest = self._latest
+        if latest is None:
+            return FailureCategory.NO_SENSOR_DATA, "no embedding yet: is the encoder running?", values
+        values["state"], values["unknown_probability"] = latest.state.name, f"{latest.unknown_probability:.3f}"
+        values["hypotheses"], values["scans"] = str(len(latest.hypotheses)), str(latest.scans_accumulated)
+        if latest.best is not None:
+            level = latest.best.level
+            values["best"] = f"{level.building_id}/{level.level_id}/{latest.best.place_name}"
+            values["probability"] = f"{latest.best.probability:.3f}"
+        return latest.failure, latest.message, values
+
+    def destroy_node(self) -> None:
+        """Stop the worker and destroy the node."""
+        self.worker.stop()
+        super().destroy_node()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the localizer alone."""
+    from crossover_ros.localize import run
+
+    return run(argv, ("localizer",))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

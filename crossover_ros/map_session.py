@@ -1,0 +1,65 @@
+"""A map database in use: opened, read into a localizer, and closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crossover_models.config import LocalizerSettings
+from crossover_models.estimate import LevelKey
+from crossover_models.geometry import Array, se3_from_se2
+from crossover_models.localizer import Localizer, TextEncoder
+
+
+@dataclass(frozen=True)
+class MapSession:
+    """A localizer on one database.
+
+    Attributes:
+        path: the database.
+        fingerprint: of its content.
+        encoder_fingerprint: of the encoder that made its embeddings.
+        localizer: the core, which has read all it needs.
+        frames: (building frame, map frame, T_building_map (4, 4)) of every level, for TF.
+    """
+
+    path: str
+    fingerprint: str
+    encoder_fingerprint: str
+    localizer: Localizer
+    frames: tuple[tuple[str, str, Array], ...]
+
+    @property
+    def levels(self) -> tuple[LevelKey, ...]:
+        """All levels of the map."""
+        return tuple(self.localizer.plans)
+
+
+def open_map(
+    path: str, settings: LocalizerSettings, expected_fingerprint: str | None, encode_text: TextEncoder | None
+) -> MapSession:
+    """Open a database and build the localizer on it.
+
+    Args:
+        path: file written by ``crossover map build``.
+        settings: of the localizer.
+        expected_fingerprint: of the encoder in use, where it is known; databases of others are refused.
+        encode_text: encoder of text queries.
+
+    Raises:
+        ValueError: no path, no such database, a broken one, one of another encoder, or without the building wanted.
+    """
+    from crossover_models.map_database.store import MapDatabase
+
+    if not path:
+        raise ValueError("database: no path given; set the parameter database or call the service load_database")
+    with MapDatabase.open(path, expected_fingerprint) as database:
+        localizer = Localizer(database, settings, encode_text)
+        frames = tuple(
+            (
+                f"building_{level.key.building_id}",
+                level.key.map_frame,
+                se3_from_se2(level.T_building_map, level.elevation_m),
+            )
+            for level in database.levels()
+        )
+        return MapSession(str(path), database.fingerprint, database.encoder_fingerprint, localizer, frames)

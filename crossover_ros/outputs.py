@@ -1,0 +1,130 @@
+"""What the localizer publishes: result, pose, hypotheses, ranked places, floor plan, and a picture for people."""
+
+from __future__ import annotations
+
+import array
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import Point, PoseArray, PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+import crossover_ros.msg as messages
+from crossover_models.estimate import Hypothesis, LevelKey, LocalizationEstimate, LocalizationState, Retrieval
+from crossover_models.floor_plan import FloorPlan
+from crossover_models.geometry import transform_points_se2
+from crossover_models.observation import WallSlice
+from crossover_ros.conversions.answers import (
+    header,
+    occupancy_grid,
+    pose_message,
+    result_message,
+    retrieval_message,
+    stamped_pose,
+)
+
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Hypotheses less probable than this only clutter a view.
+SHOWN_ABOVE = 0.01
+
+
+class Outputs:
+    """All topics of the localizer but TF and diagnostics."""
+
+    def __init__(self, node: Node) -> None:
+        self._result = node.create_publisher(messages.LocalizationResult, "localization", LATCHED)
+        self._pose = node.create_publisher(PoseWithCovarianceStamped, "pose", LATCHED)
+        self._retrieval = node.create_publisher(messages.SceneRetrieval, "scene_retrieval", RELIABLE)
+        self._markers = node.create_publisher(MarkerArray, "hypotheses", RELIABLE)
+        self._particles = node.create_publisher(PoseArray, "particle_cloud", RELIABLE)
+        self._plan = node.create_publisher(OccupancyGrid, "floor_plan", LATCHED)
+        self._overlay = node.create_publisher(Image, "floor_plan_overlay", RELIABLE)
+        self._plan_level: tuple[LevelKey, int] | None = None
+
+    def result(self, estimate: LocalizationEstimate, database_fingerprint: str, age_s: float) -> None:
+        """Publish the result and what shows it; the pose only while it is known."""
+        self._result.publish(result_message(estimate, database_fingerprint, age_s))
+        best = estimate.best
+        if best is not None and estimate.state == LocalizationState.LOCALIZED:
+            pose = stamped_pose(estimate.stamp_ns, best.level.map_frame, best.T_map_base, best.covariance)
+            self._pose.publish(pose)
+        if self._markers.get_subscription_count():
+            self._markers.publish(hypothesis_markers(estimate))
+        if best is not None and self._particles.get_subscription_count():
+            poses = [pose_message(h.T_map_base) for h in estimate.hypotheses if h.level == best.level]
+            self._particles.publish(PoseArray(header=header(estimate.stamp_ns, best.level.map_frame), poses=poses))
+
+    def retrieval(self, retrieval: Retrieval, database_fingerprint: str) -> None:
+        """Publish ranked places."""
+        self._retrieval.publish(retrieval_message(retrieval, database_fingerprint))
+
+    def floor_plan(self, level: LevelKey, plan: FloorPlan, stamp_ns: int) -> None:
+        """Publish a level's plan if it is not the one published last."""
+        if self._plan_level != (level, id(plan)):
+            self._plan_level = (level, id(plan))
+            self._plan.publish(occupancy_grid(plan, stamp_ns, level.map_frame))
+
+    def overlay(self, estimate: LocalizationEstimate, plan: FloorPlan, wall_slice: WallSlice | None) -> None:
+        """Publish plan, wall slice and hypotheses as a picture, if anybody looks."""
+        best = estimate.best
+        if best is None or not self._overlay.get_subscription_count():
+            return
+        picture = draw_overlay(plan, [h for h in estimate.hypotheses if h.level == best.level], wall_slice)
+        out = Image(header=header(estimate.stamp_ns, best.level.map_frame), encoding="rgb8")
+        out.height, out.width, out.step = picture.shape[0], picture.shape[1], picture.shape[1] * 3
+        data = array.array("B")
+        data.frombytes(picture.tobytes())
+        out.data = data
+        self._overlay.publish(out)
+
+
+def hypothesis_markers(estimate: LocalizationEstimate) -> MarkerArray:
+    """An arrow and a label for each hypothesis, each in its level's map frame; opacity is its probability."""
+    markers = [Marker(action=Marker.DELETEALL)]
+    for k, hypothesis in enumerate(estimate.hypotheses):
+        if hypothesis.probability < SHOWN_ABOVE:
+            continue
+        stamped = header(estimate.stamp_ns, hypothesis.level.map_frame)
+        color = ColorRGBA(r=0.1, g=0.6, b=0.2) if k == 0 else ColorRGBA(r=0.9, g=0.5, b=0.1)
+        color.a = float(np.clip(hypothesis.probability, 0.15, 1.0))
+        arrow = Marker(header=stamped, ns="pose", id=k, type=Marker.ARROW, color=color)
+        arrow.pose = pose_message(hypothesis.T_map_base, z_m=0.1)
+        arrow.scale.x, arrow.scale.y, arrow.scale.z = 0.6, 0.12, 0.12
+        label = Marker(header=stamped, ns="name", id=k, type=Marker.TEXT_VIEW_FACING, color=color)
+        label.pose.position = Point(x=arrow.pose.position.x, y=arrow.pose.position.y, z=0.6)
+        label.scale.z, label.text = 0.3, f"{hypothesis.place_name or '?'} {hypothesis.probability:.2f}"
+        markers += [arrow, label]
+    return MarkerArray(markers=markers)
+
+
+def draw_overlay(
+    plan: FloorPlan, hypotheses: list[Hypothesis], wall_slice: WallSlice | None, width_px: int = 900
+) -> NDArray[np.uint8]:
+    """Picture (H, W, 3) RGB, y up: the plan, the wall slice at the first hypothesis, and arrows for all of them."""
+    scale = max(1, round(width_px / plan.occupancy.shape[1]))
+    gray = cv2.resize(plan.picture(), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    picture = np.ascontiguousarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))
+    px_per_m = scale / plan.resolution_m
+
+    def pixel(xy: NDArray[np.float64]) -> NDArray[np.int32]:
+        col = (xy[..., 0] - plan.origin_xy[0]) * px_per_m
+        row = picture.shape[0] - 1 - (xy[..., 1] - plan.origin_xy[1]) * px_per_m
+        return np.asarray(np.clip(np.stack([col, row], axis=-1), -1e6, 1e6), dtype=np.int32)
+
+    if hypotheses and wall_slice is not None:
+        for at in pixel(transform_points_se2(hypotheses[0].T_map_base, wall_slice.points)):
+            cv2.circle(picture, (int(at[0]), int(at[1])), max(1, scale // 2), (200, 30, 30), -1)
+    for k, hypothesis in reversed(list(enumerate(hypotheses))):
+        x, y, yaw = hypothesis.T_map_base
+        ends = pixel(np.array([[x, y], [x + 0.8 * np.cos(yaw), y + 0.8 * np.sin(yaw)]]))
+        color = (20, 140, 50) if k == 0 else (230, 130, 20)
+        start, end = ((int(p[0]), int(p[1])) for p in ends)
+        cv2.arrowedLine(picture, start, end, color, max(1, round(4 * hypothesis.probability)), tipLength=0.4)
+    return np.asarray(picture, dtype=np.uint8)
