@@ -20,7 +20,7 @@ code { font: 0.88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: 
 .quiet, figcaption { color: var(--quiet); font-size: 0.88rem; }
 .badge { display: inline-block; background: #fde68a; color: #713f12; border-radius: 999px; padding: 2px 12px;
   font-size: 0.82rem; font-weight: 600; margin-right: 8px; }
-.verdict { font-size: 1.08rem; margin: 10px 0 18px; max-width: 62ch; }
+.verdict { font-size: 1.08rem; margin: 10px 0 18px; max-width: 90ch; }
 .headlines { display: grid; grid-template-columns: repeat(auto-fit, minmax(138px, 1fr)); gap: 10px;
   margin-bottom: 20px; }
 .headline { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 10px 12px; display: flex;
@@ -29,9 +29,9 @@ code { font: 0.88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: 
 .headline .value { font-size: 1.5rem; font-weight: 650; line-height: 1.25; color: var(--good);
   font-variant-numeric: tabular-nums; }
 .headline.bad .value { color: var(--bad); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 16px;
-  align-items: start; margin-bottom: 16px; }
-.card { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin: 0;
+.cards { columns: 480px 2; column-gap: 16px; }
+.cards .card { break-inside: avoid; margin-bottom: 16px; }
+.card { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin: 0 0 16px;
   min-width: 0; }
 .plot { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
@@ -49,6 +49,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line); }
   td { display: grid; grid-template-columns: 6.5rem 1fr; border: 0; padding: 1px 0; }
   td::before { content: attr(data-label); color: var(--quiet); font-size: 0.8rem; }
+  td:empty { display: none; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 8px; }
 }

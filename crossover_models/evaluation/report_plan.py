@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from crossover_models.estimate import LevelKey
@@ -29,7 +30,7 @@ def plan_svg(judgement: Judgement, level: LevelKey, plan: FloorPlan) -> str:
     """One level: walls, places, the true path and every announced pose, colored by whether it was right."""
     low, high = _bounds(plan)
     span = high - low
-    height = WIDTH_IN * min(max(span[1] / span[0], 0.35), 1.4) + 0.75
+    height = (WIDTH_IN - 0.5) * min(max(span[1] / span[0], 0.35), 1.1) + 1.1
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
         axes = figure.add_subplot()
@@ -45,11 +46,22 @@ def plan_svg(judgement: Judgement, level: LevelKey, plan: FloorPlan) -> str:
         for place in judgement.places:
             if place.key == level:
                 x, y = interior_point(place.polygon)
-                axes.text(x, y, place.name, fontsize=6.5, color=QUIET, ha="center", va="center", clip_on=True)
+                axes.text(
+                    x,
+                    y,
+                    place.name,
+                    fontsize=7,
+                    color=QUIET,
+                    ha="center",
+                    va="center",
+                    clip_on=True,
+                    zorder=3.5,
+                    path_effects=[withStroke(linewidth=2, foreground="white", alpha=0.8)],
+                )
         _draw_paths(axes, judgement, level)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="x (m)", ylabel="y (m)")
         axes.grid(False)
-        legend_below(axes, columns=3)
+        legend_below(figure, axes, columns=3)
         return svg(figure)
 
 
@@ -91,7 +103,7 @@ def _draw_paths(axes: Axes, judgement: Judgement, level: LevelKey) -> None:
             points[:, 1],
             s=4 + 18 * points[:, 2] if faint else 9,
             color=STATE_COLORS[state],
-            alpha=0.3 if faint else 0.9,
+            alpha=0.45 if faint else 0.9,
             linewidths=0,
             label=STATE_NAMES[state],
             zorder=1.5 if faint else 3,

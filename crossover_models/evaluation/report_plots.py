@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
 from crossover_models.estimate import LevelKey
@@ -58,7 +58,7 @@ def belief_svg(judgement: Judgement) -> str:
         )
         axes.set(ylim=(0, 1), xlim=limits(time_s), xlabel="robot time (s)", ylabel="share of the belief")
         mark_calls(axes, judgement)
-        legend_below(axes, columns=3, reverse=False)
+        legend_below(figure, axes, columns=3)
         return svg(figure)
 
 
@@ -67,7 +67,7 @@ def retrieval_svg(judgement: Judgement) -> str:
     count = len(judgement.places)
     unlisted = max([len(r.retrieval.places) for r in judgement.retrievals], default=1) + 1
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
         axes = figure.add_subplot()
         for modality, (color, marker) in MODALITY_STYLE.items():
             own = [r for r in judgement.retrievals if r.retrieval.query_modality == modality]
@@ -97,14 +97,14 @@ def retrieval_svg(judgement: Judgement) -> str:
         axes.set(ylim=(top * 1.25, 0.8), xlim=limits(instants_s(judgement)), xlabel="robot time (s)")
         axes.set_ylabel(f"rank of the true place of {count}")
         mark_calls(axes, judgement)
-        legend_below(axes, columns=3)
+        legend_below(figure, axes, columns=3)
         return svg(figure)
 
 
 def error_svg(judgement: Judgement) -> str:
     """Distance and heading from the truth over time; what is on a wrong level is drawn at the top."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 4.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, 4.2), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         known = [j for j in judgement.estimates if j.error_m is not None]
         for axes, unit, limit, floor, ceiling in (
@@ -119,18 +119,18 @@ def error_svg(judgement: Judgement) -> str:
                     np.clip(errors, floor, ceiling),
                     s=7,
                     color=STATE_COLORS[state],
-                    alpha=0.4 if state == "searching" else 0.9,
+                    alpha=0.7 if state == "searching" else 0.9,
                     linewidths=0,
                     label=STATE_NAMES[state] if some else None,
                 )
-            axes.axhline(limit, color=INK, linewidth=0.8, linestyle=":")
+            axes.axhline(limit, color=INK, linewidth=1.2, linestyle=":")
             axes.set(yscale="log", ylim=(floor * 0.8, ceiling * 1.4))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             mark_calls(axes, judgement)
         upper.set(ylabel="distance (m)")
         lower.set(ylabel="heading (deg)", xlabel="robot time (s)", xlim=limits(instants_s(judgement)))
-        legend_below(lower, columns=2)
+        legend_below(figure, lower, columns=2)
         return svg(figure)
 
 
@@ -139,7 +139,7 @@ def latency_svg(judgement: Judgement) -> str:
     latency_ms = np.array([1e3 * j.event.latency_s for j in judgement.estimates if j.event.latency_s is not None])
     latency_ms = np.clip(latency_ms, 0.1, None)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 2.7), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
         axes = figure.add_subplot()
         if len(latency_ms):
             low, high = math.log10(latency_ms.min() * 0.9), math.log10(latency_ms.max() * 1.1)
@@ -147,17 +147,10 @@ def latency_svg(judgement: Judgement) -> str:
             axes.set_xscale("log")
             for q, name in ((0.5, "median"), (0.99, "99 %")):
                 value = float(np.quantile(latency_ms, q))
-                axes.axvline(value, color=INK, linewidth=1, linestyle="--" if q == 0.5 else ":")
-                axes.annotate(
-                    f"{name} {value:.0f} ms",
-                    (value, 1.0),
-                    xycoords=("data", "axes fraction"),
-                    xytext=(3, 2),
-                    textcoords="offset points",
-                    fontsize=8,
-                    ha="left" if q == 0.5 else "right",
-                    va="bottom",
-                )
+                line = "--" if q == 0.5 else ":"
+                axes.axvline(value, color=INK, linewidth=1.2, linestyle=line, label=f"{name} {value:.0f} ms")
+            legend_below(figure, axes, columns=2)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:

@@ -44,7 +44,7 @@ STYLE: Any = {
     "svg.hashsalt": "crossover",
     "figure.dpi": 100,
 }
-WIDTH_IN = 6.0
+WIDTH_IN = 4.7
 
 
 def svg(figure: Figure) -> str:
@@ -76,20 +76,18 @@ def limits(time_s: NDArray[np.float64]) -> tuple[float, float]:
     return float(min(time_s[0], 0.0)), float(time_s[-1])
 
 
-def legend_below(axes: Axes, columns: int, reverse: bool = False) -> None:
-    """A legend under the axes, where it covers no data."""
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """A legend under the picture, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(
+        figure.legend(
             handles,
             labels,
-            loc="upper left",
-            bbox_to_anchor=(0.0, -0.16 if axes.get_xlabel() else -0.05),
+            loc="outside lower left",
             ncols=columns,
             fontsize=8,
             handlelength=1.2,
             columnspacing=1.2,
-            reverse=reverse,
             borderaxespad=0.0,
         )
 

@@ -1,0 +1,82 @@
+"""What an evaluation leaves behind: record, trajectories, figures, report and a table for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from crossover_models.estimate import LocalizationState
+from crossover_models.evaluation.judgement import Judgement
+from crossover_models.evaluation.metrics import DEFINITIONS
+from crossover_models.evaluation.report import TITLES, shown, verdict, write_json, write_report
+from crossover_models.evaluation.run_record import RunRecord
+from crossover_models.evaluation.trajectory import write_tum
+from crossover_models.map_database.store import MapDatabase
+
+RECORD, JSON, HTML, ESTIMATED, TRUE = "run.jsonl", "report.json", "report.html", "estimated.tum", "true.tum"
+
+
+def write_estimated(path: Path, record: RunRecord) -> int:
+    """Write the announced poses (state LOCALIZED only) as TUM and return how many there are.
+
+    A pose is in the map frame of its level; of several with one stamp the last one counts.
+    """
+    poses = {
+        e.estimate.stamp_ns: e.estimate.best.T_map_base
+        for e in record.estimates
+        if e.estimate.state == LocalizationState.LOCALIZED and e.estimate.best is not None
+    }
+    stamps = sorted(poses)
+    write_tum(path, stamps, np.array([poses[stamp] for stamp in stamps]).reshape(-1, 3))
+    return len(stamps)
+
+
+def write_results(
+    out: Path,
+    judgement: Judgement,
+    figures: Mapping[str, Any],
+    database: MapDatabase,
+    facts: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Write report.json, report.html, estimated.tum and true.tum into a directory."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / JSON, figures)
+    write_estimated(out / ESTIMATED, judgement.record)
+    write_tum(out / TRUE, judgement.truth.stamps_ns, judgement.truth.T_map_base)
+    plans = {level.key: database.floor_plan(level.key) for level in database.levels()}
+    write_report(out / HTML, judgement, figures, plans, facts)
+
+
+def show_results(out: Path, figures: Mapping[str, Any], json_path: Path | None = None) -> None:
+    """Print the table and where the files are; with ``json_path`` the figures go there too (``-`` is stdout)."""
+    to_stdout = json_path is not None and str(json_path) == "-"
+    console = Console(stderr=to_stdout)
+    console.print(results_table(figures))
+    console.print(verdict(figures))
+    for name in (HTML, JSON, RECORD, ESTIMATED, TRUE):
+        if (out / name).exists():
+            console.print(f"  {out / name}", highlight=False, soft_wrap=True)
+    if to_stdout:
+        json.dump(figures, sys.stdout, indent=2, allow_nan=False)
+        sys.stdout.write("\n")
+    elif json_path is not None:
+        write_json(json_path, figures)
+
+
+def results_table(figures: Mapping[str, Any]) -> Table:
+    """Headline figures with units."""
+    simulated = " (simulated)" if figures.get("simulated") else ""
+    table = Table(title=f"Localization{simulated}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("meaning", style="dim")
+    for key, (_, definition) in DEFINITIONS.items():
+        table.add_row(TITLES[key], shown(key, figures.get(key)), definition)
+    return table

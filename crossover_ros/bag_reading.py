@@ -1,0 +1,186 @@
+"""A recorded bag for the replay through the core: its topics, transforms and messages in order, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.interfaces import Connection
+from rosbags.typesys import Stores, get_typestore
+
+from crossover_ros.conversions import ConversionError, stamp_ns
+from crossover_ros.transform_buffer import TransformBuffer, TransformError
+
+TYPES: Mapping[str, tuple[str, ...]] = {
+    "image": ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
+    "points": ("sensor_msgs/msg/PointCloud2",),
+    "scan": ("sensor_msgs/msg/LaserScan",),
+    "odom": ("nav_msgs/msg/Odometry",),
+}
+TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+# A whole recording is kept, so that a look-up never waits.
+KEPT_S = 1e8
+
+
+class BagError(ValueError):
+    """A bag that cannot be replayed; the message names the bag and what is missing."""
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Which topics are replayed; an empty name is none of that kind."""
+
+    image: str = ""
+    points: str = ""
+    scan: str = ""
+    odom: str = ""
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """One message: ``kind`` is a field of :class:`Topics`, ``recorded_ns`` when the recorder got it."""
+
+    kind: str
+    recorded_ns: int
+    message: Any
+    message_type: str
+
+
+class Bag:
+    """A bag opened for replay; a context manager.
+
+    Args:
+        path: a rosbag2 directory (MCAP or SQLite), or a ROS 1 ``.bag`` file.
+        wanted: topics by name; those left empty are guessed by type where the bag has exactly one.
+
+    Raises:
+        BagError: no bag, a topic that is not in it or is of the wrong type, several candidates for a kind, or no lidar.
+    """
+
+    def __init__(self, path: Path, wanted: Topics | None = None) -> None:
+        self.path = path
+        if not path.exists():
+            raise BagError(f"{path}: no such bag")
+        try:
+            self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_KILTED))
+            self._reader.open()
+        except Exception as error:  # A damaged file fails in whatever library reads its container.
+            raise BagError(f"{path}: cannot be read as a bag: {' '.join(str(error).split())[:300]}") from None
+        try:
+            self.topics = self._find(wanted or Topics())
+            self.transforms, self.bad_transforms = self._read_transforms()
+            self.started_ns, self.finished_ns = self._span()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the files."""
+        with suppress(AnyReaderError, OSError):
+            self._reader.close()
+
+    @property
+    def count(self) -> int:
+        """Messages that :meth:`messages` will yield."""
+        return sum(connection.msgcount for connection in self._connections())
+
+    def messages(self) -> Iterator[BagMessage]:
+        """All messages of the chosen topics in the order in which they were recorded."""
+        kinds = {name: kind for kind, name in vars(self.topics).items() if name}
+        connections = self._connections()
+        for connection, recorded_ns, raw in self._raw(connections):
+            message = self._reader.deserialize(raw, connection.msgtype)
+            yield BagMessage(kinds[connection.topic], recorded_ns, message, connection.msgtype)
+
+    def _raw(self, connections: Sequence[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        try:
+            yield from self._reader.messages(connections=connections)
+        except (AnyReaderError, OSError) as error:
+            raise BagError(f"{self.path}: {error}") from None
+
+    def _connections(self) -> list[Connection]:
+        chosen = set(vars(self.topics).values()) - {""}
+        return [connection for connection in self._reader.connections if connection.topic in chosen]
+
+    def _find(self, wanted: Topics) -> Topics:
+        held = {c.topic: c.msgtype for c in self._reader.connections}
+        found: dict[str, str] = {}
+        for item in fields(Topics):
+            kind, name = item.name, getattr(wanted, item.name)
+            if name:
+                if name not in held:
+                    raise BagError(f"{self.path}: no topic {name}; topics: {', '.join(sorted(held)) or 'none'}")
+                if held[name] not in TYPES[kind]:
+                    raise BagError(f"{self.path}: {name} is {held[name]}, expected {' or '.join(TYPES[kind])}")
+                found[kind] = name
+                continue
+            candidates = sorted(topic for topic, kind_of in held.items() if kind_of in TYPES[kind])
+            if kind == "image":  # A raw topic and its compressed twin are one camera: the raw one needs no decoding.
+                raw = [topic for topic in candidates if held[topic] == TYPES["image"][0]]
+                candidates = raw or candidates
+            if kind == "scan" and found.get("points"):
+                continue
+            if len(candidates) > 1:
+                raise BagError(f"{self.path}: several topics for {kind}: {', '.join(candidates)}; choose with --{kind}")
+            found[kind] = candidates[0] if candidates else ""
+        topics = Topics(**found)
+        if not topics.points and not topics.scan:
+            raise BagError(
+                f"{self.path}: no lidar topic ({TYPES['points'][0]} or {TYPES['scan'][0]}); "
+                f"topics: {', '.join(f'{t} ({k})' for t, k in sorted(held.items())) or 'none'}"
+            )
+        return topics
+
+    def _read_transforms(self) -> tuple[TransformBuffer, int]:
+        """All of /tf and /tf_static, and how many entries were no transforms."""
+        buffer, bad = TransformBuffer(KEPT_S), 0
+        connections = [c for c in self._reader.connections if c.msgtype in TF_TYPES]
+        for connection, _, raw in self._raw(connections):
+            static = connection.topic.endswith("tf_static")
+            message: Any = self._reader.deserialize(raw, connection.msgtype)
+            for entry in message.transforms:
+                t, q = entry.transform.translation, entry.transform.rotation
+                stamp = int(entry.header.stamp.sec) * 10**9 + int(entry.header.stamp.nanosec)
+                try:
+                    buffer.add(
+                        entry.header.frame_id,
+                        entry.child_frame_id,
+                        stamp,
+                        (t.x, t.y, t.z),
+                        (q.x, q.y, q.z, q.w),
+                        static,
+                    )
+                except TransformError:
+                    bad += 1
+        return buffer, bad
+
+    def _span(self) -> tuple[int, int]:
+        """Stamps of the first and the last sweep."""
+        name = self.topics.points or self.topics.scan
+        connections = [c for c in self._reader.connections if c.topic == name]
+        first: int | None = None
+        last: tuple[Connection, bytes] | None = None
+        for connection, _, raw in self._raw(connections):
+            if first is None:
+                with suppress(ConversionError):
+                    first = stamp_ns(self._reader.deserialize(raw, connection.msgtype))
+            last = (connection, raw)
+        if first is None or last is None:
+            raise BagError(f"{self.path}: {name} holds no stamped message")
+        try:
+            return first, stamp_ns(self._reader.deserialize(last[1], last[0].msgtype))
+        except ConversionError:
+            return first, self._reader.end_time
