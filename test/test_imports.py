@@ -1,9 +1,16 @@
-"""crossover_models runs on a machine without ROS: nothing in it imports a ROS package, directly or through others."""
+"""crossover_models runs on a machine without ROS: nothing in it imports a ROS package, directly or through others.
+
+And whatever either package imports is declared, to pip in pyproject.toml or to rosdep in package.xml.
+"""
 
 import ast
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+import tomllib
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,19 +20,22 @@ import crossover_models
 
 PACKAGE = Path(crossover_models.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# Top-level names of ROS; *_msgs and *_srvs besides. rosbags is a plain library that reads and writes bag files.
+ROOT = Path(__file__).resolve().parents[1]
+# Top-level names of ROS; *_msgs, *_srvs and *_interfaces besides. rosbags is a plain library for bag files.
 ROS_NAMES = {
-    "ament_index_python", "builtin_interfaces", "crossover_ros", "cv_bridge", "launch", "launch_pytest", "launch_ros",
+    "ament_index_python", "crossover_ros", "cv_bridge", "launch", "launch_pytest", "launch_ros",
     "launch_testing", "message_filters", "rclpy", "rmw_implementation", "rosbag2_py", "rosidl_parser",
     "rosidl_runtime_py", "rpyutils", "sensor_msgs_py", "tf2_py", "tf2_ros", "unique_identifier_msgs",
 }  # fmt: skip
 # Extras that nothing needs; their adapters cannot be imported without them.
 OPTIONAL = {"MinkowskiEngine"}
+# Import names of ROS packages whose package name differs.
+ROS_PACKAGES = {"tf2_ros": "tf2_ros_py"}
 
 
 def is_ros(module: str) -> bool:
     top = module.partition(".")[0]
-    return top in ROS_NAMES or top.endswith(("_msgs", "_srvs"))
+    return top in ROS_NAMES or top.endswith(("_msgs", "_srvs", "_interfaces"))
 
 
 def imported(source: str) -> Iterator[tuple[int, str]]:
@@ -89,3 +99,34 @@ def test_importing_everything_loads_no_ros() -> None:
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "crossover_models.geometry" in loaded
     assert not [name for name in loaded if is_ros(name)]
+
+
+def third_party_imports() -> set[str]:
+    """Top-level names that the two packages import from elsewhere."""
+    files = [path for package in ("crossover_models", "crossover_ros") for path in (ROOT / package).rglob("*.py")]
+    tops = {name.partition(".")[0] for path in files for _, name in imported(path.read_text())}
+    return {top for top in tops if top not in sys.stdlib_module_names and not top.startswith("crossover_")}
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_import_from_pypi_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {normalized(re.split(r"[=<>~;\[ ]", item)[0]) for group in groups for item in group}
+    owners = importlib.metadata.packages_distributions()
+    undeclared = {
+        top: owners.get(top, "not installed")
+        for top in third_party_imports()
+        if not is_ros(top) and not {normalized(name) for name in owners.get(top, [top])} & declared
+    }
+    assert not undeclared
+
+
+def test_every_import_from_ros_is_declared() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    declared = {element.text for tag in ("depend", "exec_depend") for element in manifest.iter(tag)}
+    undeclared = {top for top in third_party_imports() if is_ros(top) and ROS_PACKAGES.get(top, top) not in declared}
+    assert not undeclared
