@@ -15,6 +15,8 @@ from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_n
 # sensor_msgs/PointField datatypes, by number.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
+MAX_POINT_BYTES = 1 << 16
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -67,6 +69,8 @@ def read_cloud(message: Any) -> Sweep:
 
 def _layout(message: Any, point_step: int) -> np.dtype[np.void]:
     """Structured type of x, y, z inside one point."""
+    if point_step > MAX_POINT_BYTES:
+        raise ConversionError(f"point_step: {point_step} bytes a point, more than {MAX_POINT_BYTES}")
     order = ">" if message.is_bigendian else "<"
     fields = {str(field.name): field for field in message.fields}
     formats, offsets = [], []
