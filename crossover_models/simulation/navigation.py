@@ -1,0 +1,152 @@
+"""Where a robot can drive on a level, and the way from one place to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import dijkstra
+
+from crossover_models.building import Mesh
+from crossover_models.floor_plan import FREE, FloorPlan
+
+ROBOT_HEIGHT_M = 1.0
+_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+
+class NoRoute(ValueError):
+    """No way for the robot; the message says from where to where."""
+
+
+def footprint(mesh: Mesh) -> NDArray[np.float32] | None:
+    """Convex outline (N, 2) of the part of a piece of furniture that a robot could hit, None if it could drive below."""
+    low = mesh.vertices[mesh.vertices[:, 2] < ROBOT_HEIGHT_M]
+    if len(low) < 3:
+        return None
+    return np.asarray(cv2.convexHull(np.ascontiguousarray(low[:, :2])), dtype=np.float32)[:, 0]
+
+
+class DrivableGround:
+    """Free floor of a level: inside, off the walls, off the furniture.
+
+    Attributes:
+        clearance_m: (rows, cols) distance to the nearest cell that is not free.
+        labels: (rows, cols) connected regions in which the robot's centre can move, 0 where it cannot be.
+    """
+
+    def __init__(self, plan: FloorPlan, obstacles: Sequence[Mesh], radius_m: float) -> None:
+        self.plan, self.radius_m = plan, radius_m
+        self._free = (plan.occupancy == FREE).astype(np.uint8)
+        for mesh in obstacles:
+            self._block(mesh)
+        self._measure()
+
+    def _block(self, mesh: Mesh) -> None:
+        outline = footprint(mesh)
+        if outline is not None:
+            pixels = np.round((outline - self.plan.origin_xy) / self.plan.resolution_m - 0.5).astype(np.int32)
+            cv2.fillConvexPoly(self._free, pixels, 0)
+
+    def _measure(self) -> None:
+        padded = np.pad(self._free, 1)
+        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        self.clearance_m: NDArray[np.float32] = np.asarray(distance * self.plan.resolution_m, dtype=np.float32)
+        _, labels = cv2.connectedComponents((self.clearance_m > self.radius_m).astype(np.uint8), connectivity=4)
+        self.labels: NDArray[np.int32] = labels
+
+    def with_obstacle(self, mesh: Mesh) -> DrivableGround:
+        """The ground with one more piece of furniture on it."""
+        other = DrivableGround.__new__(DrivableGround)
+        other.plan, other.radius_m = self.plan, self.radius_m
+        other._free = self._free.copy()
+        other._block(mesh)
+        other._measure()
+        return other
+
+    def label_at(self, point_xy: ArrayLike) -> int:
+        """Region of a map-frame point, 0 where the robot cannot be."""
+        row, col = self.plan.cell(point_xy)
+        rows, cols = self.labels.shape
+        return int(self.labels[row, col]) if 0 <= row < rows and 0 <= col < cols else 0
+
+    def largest(self) -> int:
+        """The largest region.
+
+        Raises:
+            NoRoute: the robot fits nowhere.
+        """
+        sizes = np.bincount(self.labels.ravel())
+        if len(sizes) < 2:
+            raise NoRoute(f"radius_m: a robot of {self.radius_m} m fits nowhere on this level")
+        return int(np.argmax(sizes[1:])) + 1
+
+    def cells_in(self, polygon: NDArray[np.float64], label: int) -> NDArray[np.int64]:
+        """(N, 2) (row, col) cells of a region inside a map-frame polygon."""
+        mask = np.zeros(self.labels.shape, dtype=np.uint8)
+        pixels = np.round((polygon - self.plan.origin_xy) / self.plan.resolution_m - 0.5).astype(np.int32)
+        cv2.fillPoly(mask, [pixels], 1)
+        return np.argwhere((mask > 0) & (self.labels == label))
+
+
+class Roadmap:
+    """Shortest ways over the cells of one region of the ground, with a liking for the middle of free space."""
+
+    def __init__(self, ground: DrivableGround, label: int) -> None:
+        self.ground, self.label = ground, label
+        self._cells = np.argwhere(ground.labels == label)
+        self._node = np.full(ground.labels.shape, -1, dtype=np.int64)
+        self._node[self._cells[:, 0], self._cells[:, 1]] = np.arange(len(self._cells))
+        spare = ground.clearance_m[self._cells[:, 0], self._cells[:, 1]] - ground.radius_m
+        price = 1.0 + 0.12 / (0.06 + np.maximum(spare, 0.0))
+        heads, tails, costs = [], [], []
+        padded = np.pad(self._node, 1, constant_values=-1)
+        for dr, dc in _STEPS:
+            other = padded[self._cells[:, 0] + 1 + dr, self._cells[:, 1] + 1 + dc]
+            here = np.flatnonzero(other >= 0)
+            heads.append(here)
+            tails.append(other[here])
+            costs.append(np.hypot(dr, dc) * 0.5 * (price[here] + price[other[here]]))
+        n = len(self._cells)
+        edges = (np.concatenate(costs), (np.concatenate(heads), np.concatenate(tails)))
+        self._graph = sparse.csr_matrix(edges, shape=(n, n))
+
+    def path(self, start_xy: ArrayLike, goal_xy: ArrayLike) -> NDArray[np.float64]:
+        """Way-points (N, 2), map frame, from the cell of the start to that of the goal, straightened.
+
+        Raises:
+            NoRoute: one of them is not in the region.
+        """
+        ends = []
+        for point in (start_xy, goal_xy):
+            row, col = self.ground.plan.cell(point)
+            node = int(self._node[row, col])
+            if node < 0:
+                raise NoRoute(f"no way to ({float(np.asarray(point)[0]):.2f}, {float(np.asarray(point)[1]):.2f}) m")
+            ends.append(node)
+        _, before = dijkstra(self._graph, directed=False, indices=ends[1], return_predecessors=True)
+        nodes = [ends[0]]
+        while nodes[-1] != ends[1]:
+            nodes.append(int(before[nodes[-1]]))
+        return self._straightened(self.ground.plan.position(self._cells[nodes]))
+
+    def _straightened(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        kept, i = [points[0]], 0
+        while i < len(points) - 1:
+            j = min(len(points) - 1, i + 60)
+            while j > i + 1 and not self._clear(points[i], points[j], points[i : j + 1]):
+                j -= max(1, (j - i) // 6)
+            kept.append(points[j])
+            i = j
+        return np.array(kept)
+
+    def _clear(self, a: NDArray[np.float64], b: NDArray[np.float64], between: NDArray[np.float64]) -> bool:
+        """A straight line is no nearer to obstacles than the cells it replaces (up to comfortable 0.2 m)."""
+        steps = max(2, int(np.hypot(*(b - a)) / (0.5 * self.ground.plan.resolution_m)))
+        line = self.ground.plan.cell(a + (b - a) * np.linspace(0.0, 1.0, steps)[:, None])
+        cells = self.ground.plan.cell(between)
+        along = float(self.ground.clearance_m[cells[:, 0], cells[:, 1]].min())
+        straight = float(self.ground.clearance_m[line[:, 0], line[:, 1]].min())
+        return straight >= min(along - 0.02, self.ground.radius_m + 0.2)
