@@ -20,10 +20,10 @@ from crossover_models.encoders.unified import UnifiedEncoder
 TINY = EncoderProfile(
     name="tiny",
     embedding_dim=16,
-    text_hidden=16,
-    frame_hidden=16,
-    image_hidden=16,
-    cloud_hidden=16,
+    text_hidden=32,
+    frame_hidden=32,
+    image_hidden=32,
+    cloud_hidden=32,
     plan_pixels=64,
     backbone=SparseResNetSettings(voxel_m=0.25, stem_channels=8, channels="8,8,16,16", last_channels=16),
 )

@@ -239,7 +239,7 @@ def test_checkpoint_problems_name_the_tensor(tmp_path: Path) -> None:
         open_tiny(save_tiny(path, missing))
     reshaped = tiny_state()
     reshaped["frame_mlp.mlp_layers.0.weight"] = torch.zeros(2, 2)
-    with pytest.raises(EncoderError, match=r"frame_mlp\.mlp_layers\.0\.weight has shape \(2, 2\), expected \(16, 24\)"):
+    with pytest.raises(EncoderError, match=r"frame_mlp\.mlp_layers\.0\.weight has shape \(2, 2\), expected \(32, 24\)"):
         open_tiny(save_tiny(path, reshaped))
     with pytest.raises(EncoderError, match="unexpected tensor extra"):
         open_tiny(save_tiny(path, {**tiny_state(), "extra": torch.zeros(1)}))

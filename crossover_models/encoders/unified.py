@@ -50,13 +50,13 @@ class UnifiedEncoder:
         self.fingerprint = fingerprint(self.profile, checkpoint.state, image, text)
         described = checkpoint.description.get("fingerprint")
         sizes = FeatureSizes(image.view_dim, image.plan_dim, text.dim)
-        self._network = UnifiedNetwork(self.profile, sizes)
-        load_strictly(self._network, checkpoint.state, str(checkpoint.path))
+        self.network = UnifiedNetwork(self.profile, sizes)
+        load_strictly(self.network, checkpoint.state, str(checkpoint.path))
         if described is not None and described != self.fingerprint:
             raise EncoderError(
                 f"{checkpoint.path}: fingerprint {self.fingerprint} is not the {described} that its .json describes"
             )
-        self._network.eval().requires_grad_(False).to(device)
+        self.network.eval().requires_grad_(False).to(device)
         self._image, self._text = image, text
 
     @property
@@ -73,7 +73,7 @@ class UnifiedEncoder:
         views = self._image.views(checked_images(images))
         with torch.inference_mode():
             mask = torch.ones(1, len(views), dtype=torch.bool, device=self.device)
-            return _vector(self._network.images(views[None].to(self.device), mask))
+            return _vector(self.network.images(views[None].to(self.device), mask))
 
     def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Vector:
         """Gravity-aligned points (N, 3), metres, z = 0 on the floor, x and y anywhere -> (D,) unit norm.
@@ -88,7 +88,7 @@ class UnifiedEncoder:
         voxels = cloud_voxels(self.profile, points, colors)
         coordinates = torch.from_numpy(np.pad(voxels.coordinates, ((0, 0), (1, 0)))).to(self.device)
         with torch.inference_mode():
-            return _vector(self._network.points(coordinates, torch.from_numpy(voxels.features).to(self.device), 1))
+            return _vector(self.network.points(coordinates, torch.from_numpy(voxels.features).to(self.device), 1))
 
     def encode_mesh(self, meshes: Sequence[Mesh]) -> Vector:
         """CAD models of one place in a gravity-aligned frame, z = 0 on the floor -> (D,) unit norm, by the 3D encoder.
@@ -107,7 +107,7 @@ class UnifiedEncoder:
         """
         features = plan_features(self._image, self.profile, plan, polygon)[None]
         with torch.inference_mode():
-            return _vector(self._network.floor_plan(features.to(self.device)))
+            return _vector(self.network.floor_plan(features.to(self.device)))
 
     def encode_text(self, text: str) -> Vector:
         """A description or referrals -> (D,) unit norm.
@@ -119,7 +119,7 @@ class UnifiedEncoder:
             raise EncoderError(f"text: must say something, got {text!r}")
         features = self._text.texts([text.strip()])
         with torch.inference_mode():
-            return _vector(self._network.text(features.to(self.device)))
+            return _vector(self.network.text(features.to(self.device)))
 
 
 def _vector(batch: Tensor) -> Vector:

@@ -33,14 +33,16 @@ Embeddings = Mapping[str, NDArray[np.float32]]
 _CHUNK = 32
 
 
-def embed_rooms(network: UnifiedNetwork, profile: EncoderProfile, samples: Sequence[RoomSample]) -> Embeddings:
-    """Item -> (rooms, D) in evaluation mode; absent items are NaN rows."""
+def embed_rooms(
+    network: UnifiedNetwork, profile: EncoderProfile, samples: Sequence[RoomSample], robot_frames: int = 4
+) -> Embeddings:
+    """Item -> (rooms, D) in evaluation mode; absent items are NaN rows, "Ir" sees ``robot_frames`` frames."""
     training = network.training
     network.eval()
     parts: dict[str, list[NDArray[np.float32]]] = {}
     with torch.inference_mode():
         for start in range(0, len(samples), _CHUNK):
-            batch = whole_batch(samples[start : start + _CHUNK], profile)
+            batch = whole_batch(samples[start : start + _CHUNK], profile, robot_frames)
             for item, values in embed(network, batch).items():
                 rows = values.numpy().copy()
                 rows[~batch.present[item].numpy()] = np.nan

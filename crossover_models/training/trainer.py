@@ -140,7 +140,7 @@ def train(
     state = load_state(state_file, key, module, optimizer) if state_file.exists() else TrainingState()
     per_epoch = len(rooms) // settings.batch
     steps = settings.epochs * per_epoch
-    started, first = time.monotonic(), state.step
+    lap, first = time.monotonic(), state.step
     module.train()
     while state.step < steps and not _stalled(state, settings):
         epoch, position = divmod(state.step, per_epoch)
@@ -162,7 +162,8 @@ def train(
         entry = None
         stop = max_steps is not None and state.step - first >= max_steps
         if state.step % (per_epoch * settings.validate_every) == 0 or state.step == steps:
-            entry = _validated(state, module, profile, validation, float(loss.detach()), time.monotonic() - started)
+            spent_s, lap = time.monotonic() - lap, time.monotonic()
+            entry = _validated(state, module, profile, validation, float(loss.detach()), spent_s)
         if entry is not None or stop:
             save_state(state_file, key, state, module, optimizer)
         if report is not None:
@@ -182,11 +183,11 @@ def _validated(
     profile: EncoderProfile,
     rooms: Sequence[RoomSample],
     loss: float,
-    seconds: float,
+    spent_s: float,
 ) -> dict[str, Any]:
     figures = validate(module.network, profile, rooms)
     scale = float(module.temperature().detach())
-    entry = {"step": state.step, "loss": loss, "scale": scale, "seconds": round(seconds, 1), **figures}
+    entry = {"step": state.step, "loss": loss, "scale": scale, "spent_s": round(spent_s, 1), **figures}
     state.log.append(entry)
     if figures["mrr"] > state.best_score:
         state.best_score, state.best_step = figures["mrr"], state.step
