@@ -112,13 +112,13 @@ class TransformBuffer:
         for frame, T_frame_target in down.items():
             if frame in up:
                 return inverse_se3(T_frame_target) @ up[frame]
-        error = source_error or target_error
-        if error is not None:
-            raise error
         heard = {*self._tracks, *(sample.parent for track in self._tracks.values() for sample in track.samples[-1:])}
         for frame in (target, source):
             if frame not in heard:
                 raise TransformPendingError(f"{frame} was never heard of")
+        error = source_error or target_error
+        if error is not None:
+            raise error
         raise TransformPendingError(f"they hang in two trees, under {list(up)[-1]} and {list(down)[-1]}")
 
     def _ancestors(self, frame: str, stamp_ns: int, stop: str | None) -> tuple[dict[str, Array], TransformError | None]:

@@ -1,0 +1,221 @@
+"""A planted house on disk, a stand-in encoder, and ROS nodes spinning in a thread, for tests of the nodes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from planted import FINGERPRINT, PlantedMap, asymmetric_plan, other_plan, scan
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_messages import cloud, header
+from sensor_msgs.msg import PointCloud2
+from tf2_msgs.msg import TFMessage
+
+from crossover_models.building import Building, Level, Place
+from crossover_models.estimate import LevelKey
+from crossover_models.floor_plan import FloorPlan
+from crossover_models.geometry import Array, compose_se2, inverse_se3, se3_from_se2, transform_points_se3
+from crossover_models.map_database.writer import DatabaseWriter
+from crossover_models.observation import Modality
+from crossover_ros.conversions.answers import pose_message
+from crossover_ros.transforms import TransformBroadcaster
+
+L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
+PLANS: dict[LevelKey, FloorPlan] = {L1: asymmetric_plan(), L2: other_plan()}
+MAP = PlantedMap(PLANS)
+START = np.array([1.5, 5.0, 0.1])
+T_ODOM_MAP = np.array([3.0, -2.0, 0.7])
+T_BASE_LIDAR = se3_from_se2([0.2, 0.0, 0.5], 1.0)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# What the walls of the planted rooms are seen at, above the floor.
+WALL_HEIGHTS_M = (1.2, 1.6, 2.0)
+
+
+def write_map(path: Path, fingerprint: str = FINGERPRINT, plans: dict[LevelKey, FloorPlan] | None = None) -> Path:
+    """The planted house as a database: two levels, a place for each half, one-hot embeddings of floor plans."""
+    planted = PlantedMap(plans or PLANS)
+    levels = tuple(
+        Level(
+            key.level_id,
+            f"Floor {key.level_id}",
+            3.0 * k,
+            2.8,
+            plan,
+            tuple(
+                Place(p.place_id, p.name, p.category, p.polygon) for p in planted.places(key.building_id, key.level_id)
+            ),
+            T_building_map=np.array([10.0 * k, 0.0, 0.0]),
+        )
+        for k, (key, plan) in enumerate(planted.plans.items())
+    )
+    with DatabaseWriter(path, fingerprint, "planted", planted.embedding_dim) as writer:
+        writer.add_building(Building("house", levels, "planted"))
+        ids, vectors = planted.embeddings("house", Modality.FLOOR_PLAN)
+        writer.add_embeddings("house", Modality.FLOOR_PLAN, dict(zip(ids, vectors, strict=True)))
+        writer.publish()
+    return path
+
+
+class PlantedEncoder:
+    """Knows the planted places: a red picture or the word "west" is L1's western half, anything else its eastern."""
+
+    fingerprint = FINGERPRINT
+
+    def __init__(self) -> None:
+        self.images: list[NDArray[np.uint8]] = []
+        self.clouds: list[NDArray[np.float32]] = []
+        self.pause_s = 0.0
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.images += images
+        time.sleep(self.pause_s)
+        red = images[0][..., 0].mean() > images[0][..., 2].mean()
+        return MAP.vector("L1-west" if red else "L1-east")
+
+    def encode_point_cloud(
+        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.float32]:
+        self.clouds.append(points)
+        time.sleep(self.pause_s)
+        return MAP.vector("L1-west")
+
+    def encode_text(self, text: str) -> NDArray[np.float32]:
+        if not text.strip():
+            raise ValueError("text: is empty")
+        return MAP.vector("L1-west" if "west" in text else "L1-east")
+
+
+class Robot:
+    """Publishes what a robot in the planted house would: odometry, TF, and clouds that see the walls."""
+
+    def __init__(self, node: Any, level: LevelKey = L1) -> None:
+        self.node, self.level = node, level
+        self.points = node.create_publisher(PointCloud2, "points", 10)
+        self.odom = node.create_publisher(Odometry, "odom", 10)
+        self.transforms = TransformBroadcaster(node)
+        self.transforms.send_static(self.now_ns(), [("base_link", "lidar", T_BASE_LIDAR)])
+        self.pose = START
+        self.sweeps = 0
+
+    def now_ns(self) -> int:
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def cloud_at(self, stamp_ns: int) -> PointCloud2:
+        """The walls around, in the lidar's frame."""
+        seen = scan(PLANS[self.level], self.pose, seed=self.sweeps).points
+        in_base = np.concatenate([np.c_[seen, np.full(len(seen), z)] for z in WALL_HEIGHTS_M])
+        return cloud(transform_points_se3(inverse_se3(T_BASE_LIDAR), in_base).astype(np.float32), "lidar", stamp_ns)
+
+    def say_where(self, stamp_ns: int) -> Array:
+        """Odometry and TF at a stamp; returns the odometry pose (3,)."""
+        odom = compose_se2(T_ODOM_MAP, self.pose)
+        message = Odometry(header=header("odom", stamp_ns), child_frame_id="base_link")
+        message.pose.pose = pose_message(odom)
+        self.odom.publish(message)
+        self.transforms.send("odom", "base_link", stamp_ns, se3_from_se2(odom))
+        return odom
+
+    def step(self, forward_m: float = 0.3, with_tf: bool = True) -> int:
+        """Move ahead and see; returns the stamp."""
+        self.pose = compose_se2(self.pose, [forward_m, 0.0, 0.0])
+        stamp_ns = self.now_ns()
+        if with_tf:
+            self.say_where(stamp_ns)
+        self.points.publish(self.cloud_at(stamp_ns))
+        self.sweeps += 1
+        return stamp_ns
+
+
+class Ear:
+    """Keeps what a topic says."""
+
+    def __init__(self, node: Any, kind: Any, topic: str, qos: Any = 10) -> None:
+        self.heard: list[Any] = []
+        node.create_subscription(kind, topic, self.heard.append, qos)
+
+    @property
+    def last(self) -> Any:
+        return self.heard[-1] if self.heard else None
+
+
+class Graph:
+    """Nodes on one executor that spins in a thread, with a client node to talk to them."""
+
+    def __init__(self) -> None:
+        self.executor = SingleThreadedExecutor()
+        self.client = rclpy.create_node("tester")
+        self.nodes: list[Any] = []
+        self.executor.add_node(self.client)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._stop = False
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stop:
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def add(self, node: Any) -> Any:
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def in_executor(self, function: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+        """Run something in the executor's thread, where a node's transitions belong."""
+        task = self.executor.create_task(function)
+        self.executor.wake()
+        wait_for(task.done, timeout_s)
+        return task.result()
+
+    def call(self, kind: Any, name: str, request: Any = None, timeout_s: float = 20.0) -> Any:
+        client = self.client.create_client(kind, name)
+        try:
+            assert client.wait_for_service(timeout_s), f"{name} is not there"
+            future = client.call_async(kind.Request() if request is None else request)
+            wait_for(future.done, timeout_s)
+            return future.result()
+        finally:
+            self.in_executor(lambda: self.client.destroy_client(client))
+
+    def close(self) -> None:
+        self._stop = True
+        self._thread.join()
+        self.executor.shutdown()
+        for node in [*self.nodes, self.client]:
+            node.destroy_node()
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, meanwhile: Callable[[], Any] = lambda: None) -> Any:
+    """Wait until a condition holds, doing something ten times a second; fails after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"nothing happened within {timeout_s} s"
+        meanwhile()
+        time.sleep(0.1 if meanwhile.__name__ != "<lambda>" else 0.01)
+
+
+@contextmanager
+def graph() -> Iterator[Graph]:
+    rclpy.init(args=["test", "--ros-args", "--log-level", "WARN"])
+    try:
+        running = Graph()
+        try:
+            yield running
+        finally:
+            running.close()
+    finally:
+        rclpy.try_shutdown()
+
+
+__all__ = ["LATCHED", "Ear", "Graph", "PlantedEncoder", "Robot", "TFMessage", "graph", "wait_for", "write_map"]
