@@ -103,7 +103,8 @@ def albedo(scene: RayScene, points: NDArray[np.float32], faces: NDArray[np.int32
     # Painted walls have no grain, and ceilings hardly any texture.
     structure = scene.face_mesh[faces] == 0
     kind[structure & ~level & ((kind == GRAIN) | (kind == WEAVE))] = PLAIN
-    strength = (0.1 + 0.22 * _hash(packed, zero, zero + 2)) * np.where(structure & (normal[:, 2] < -0.7), 0.25, 1.0)
+    strength = 0.1 + 0.22 * _hash(packed, zero, zero + 2)
+    strength *= np.where(structure & (normal[:, 2] < -0.7), 0.25, np.where(structure & ~level, 0.6, 1.0))
     scale = 0.6 + 0.9 * _hash(packed, zero, zero + 3)
     cloudy = _noise(1.7 * scale * u, 1.7 * scale * v, packed) - 0.5
     fine = np.zeros_like(cloudy)

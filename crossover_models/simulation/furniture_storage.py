@@ -123,7 +123,7 @@ def sink(b: MeshBuilder, rng: np.random.Generator) -> None:
     depth, width, height = rng.uniform(0.42, 0.56), rng.uniform(0.45, 0.9), rng.uniform(0.8, 0.9)
     basin = palette.white(rng)
     if rng.random() < 0.5:
-        b.box((-depth / 2, -width / 2, 0.1), (depth / 2 - 0.03, width / 2, height - 0.1), palette.front(rng))
+        b.box((-depth / 2, -width / 2, 0.0), (depth / 2 - 0.03, width / 2, height - 0.1), palette.front(rng))
     else:
         b.cylinder((-depth / 6, 0.0), 0.1, 0.0, height - 0.1, basin, scale_top=1.3)
     b.box((-depth / 2, -width / 2, height - 0.12), (depth / 2, width / 2, height), basin)
@@ -187,7 +187,7 @@ def tv_stand(b: MeshBuilder, rng: np.random.Generator) -> None:
     """Low board with a television."""
     depth, width, height = rng.uniform(0.35, 0.48), rng.uniform(1.0, 1.8), rng.uniform(0.38, 0.6)
     color = palette.front(rng)
-    b.box((-depth / 2, -width / 2, rng.uniform(0.0, 0.1)), (depth / 2 - 0.02, width / 2, height), palette.darker(color, 0.85))
+    b.box((-depth / 2, -width / 2, 0.0), (depth / 2 - 0.02, width / 2, height), palette.darker(color, 0.85))
     _doors(b, depth / 2 - 0.02, width, 0.12, height - 0.02, int(rng.integers(2, 5)), color)
     half = min(width / 2 - 0.05, rng.uniform(0.42, 0.72))
     b.box((-0.1, -0.15, height), (0.1, 0.15, height + 0.02), (30, 30, 32))

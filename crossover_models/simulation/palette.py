@@ -68,6 +68,11 @@ def paint(rng: np.random.Generator) -> Color:
     return _hsv(rng.random(), rng.uniform(0.08, 0.32), rng.uniform(0.6, 0.9))
 
 
+def carpet(rng: np.random.Generator) -> Color:
+    """Floor covering: muted."""
+    return _hsv(rng.random(), rng.uniform(0.03, 0.38), rng.uniform(0.25, 0.68))
+
+
 def darker(color: Color, factor: float = 0.6) -> Color:
     """A shade of a color."""
     return int(color[0] * factor), int(color[1] * factor), int(color[2] * factor)

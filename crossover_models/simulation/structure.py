@@ -25,7 +25,7 @@ def structure_mesh(layout: Layout, rng: np.random.Generator) -> Mesh:
         if room.category in _WET or (index == 0 and rng.random() < 0.5):
             floor = _TILES[int(rng.integers(len(_TILES)))]
         else:
-            floor = palette.wood(rng) if rng.random() < 0.65 else palette.fabric(rng)
+            floor = palette.wood(rng) if rng.random() < 0.65 else palette.carpet(rng)
         for x0, y0, x1, y1 in room.rects:
             b.quad([[x0, y0, 0], [x1, y0, 0], [x1, y1, 0], [x0, y1, 0]], floor)
             z = layout.height_m
