@@ -184,7 +184,7 @@ def test_the_verdict_says_what_happened() -> None:
     assert "never found itself" not in verdict(metrics(planted_run()))
     assert "1 false fix" in verdict(metrics(planted_run()))
     assert shown("time_to_fix_s", None) == "-"
-    assert shown("place_accuracy", 0.914) == "91 %"
+    assert shown("place_accuracy", 0.914) == "91.4 %"
     assert shown("latency_ms_p50", 81.4) == "81 ms"
     assert shown("pose_error_deg_median", 0.514) == "0.51°"
 

@@ -121,7 +121,7 @@ def shown(key: str, value: Any) -> str:
         return "-"
     unit = DEFINITIONS[key][0]
     if key in SHARES:
-        return f"{100 * value:.0f} %"
+        return f"{100 * value:.1f} %"
     if isinstance(value, int):
         return str(value)
     digits = 0 if unit == "ms" or abs(value) >= 100 else 1 if abs(value) >= 10 else 2

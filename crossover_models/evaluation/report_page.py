@@ -64,8 +64,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 <p class="verdict">$verdict</p>
 </header>
 <section class="headlines">$headlines</section>
-<section class="cards">$plots</section>
-<section class="cards">
+<section class="cards">$plots
 <div class="card"><h2>Relocalize on request</h2>$relocalize</div>
 <div class="card"><h2>Announced poses</h2>$fixes</div>
 <div class="card"><h2>Retrieval by modality</h2>$modalities</div>

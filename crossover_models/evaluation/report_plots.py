@@ -90,7 +90,7 @@ def retrieval_svg(judgement: Judgement) -> str:
         axes.axhline(middle, color=QUIET, linewidth=1, linestyle=":", label="a guess, on average")
         top = max(unlisted, math.ceil(middle))
         axes.set_yscale("log")
-        ticks = [k for k in (1, 2, 3, 5, 10, 20, 50, 100) if k < unlisted]
+        ticks = [k for k in (1, 2, 3, 5, 10, 20, 50, 100) if k < 0.8 * unlisted]
         axes.yaxis.set_major_locator(FixedLocator([*ticks, unlisted]))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: "not listed" if v == unlisted else f"{v:.0f}"))

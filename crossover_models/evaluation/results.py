@@ -20,6 +20,8 @@ from crossover_models.evaluation.run_record import RunRecord
 from crossover_models.evaluation.trajectory import write_tum
 from crossover_models.map_database.store import MapDatabase
 
+# Columns of a terminal from which the table says what its figures mean.
+MEANINGS_FROM = 120
 RECORD, JSON, HTML, ESTIMATED, TRUE = "run.jsonl", "report.json", "report.html", "estimated.tum", "true.tum"
 
 
@@ -58,7 +60,7 @@ def show_results(out: Path, figures: Mapping[str, Any], json_path: Path | None =
     """Print the table and where the files are; with ``json_path`` the figures go there too (``-`` is stdout)."""
     to_stdout = json_path is not None and str(json_path) == "-"
     console = Console(stderr=to_stdout)
-    console.print(results_table(figures))
+    console.print(results_table(figures, meanings=console.width >= MEANINGS_FROM))
     console.print(verdict(figures))
     for name in (HTML, JSON, RECORD, ESTIMATED, TRUE):
         if (out / name).exists():
@@ -70,13 +72,14 @@ def show_results(out: Path, figures: Mapping[str, Any], json_path: Path | None =
         write_json(json_path, figures)
 
 
-def results_table(figures: Mapping[str, Any]) -> Table:
-    """Headline figures with units."""
+def results_table(figures: Mapping[str, Any], meanings: bool = True) -> Table:
+    """Headline figures with units, and what they mean where there is room."""
     simulated = " (simulated)" if figures.get("simulated") else ""
     table = Table(title=f"Localization{simulated}", title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
-    table.add_column("meaning", style="dim")
+    if meanings:
+        table.add_column("meaning", style="dim")
     for key, (_, definition) in DEFINITIONS.items():
-        table.add_row(TITLES[key], shown(key, figures.get(key)), definition)
+        table.add_row(TITLES[key], shown(key, figures.get(key)), *([definition] if meanings else []))
     return table
