@@ -77,11 +77,12 @@ class Belief:
         jacobian = np.tile(np.eye(3), (len(self), 1, 1))
         jacobian[:, 0, 2] = -(new[:, 1] - old[:, 1])
         jacobian[:, 1, 2] = new[:, 0] - old[:, 0]
+        # A random walk: variance grows with the way, so the rate at which odometry arrives does not matter.
         noise = np.diag(
             [
-                (s.odometry_translation * travel_m) ** 2,
-                (s.odometry_translation * travel_m) ** 2,
-                (s.odometry_rotation * turn_rad) ** 2 + (s.odometry_drift_rad * travel_m) ** 2,
+                s.odometry_translation**2 * travel_m,
+                s.odometry_translation**2 * travel_m,
+                s.odometry_rotation**2 * turn_rad + s.odometry_drift_rad**2 * travel_m,
             ]
         )
         self.covariance = jacobian @ self.covariance @ jacobian.transpose(0, 2, 1) + noise

@@ -254,11 +254,11 @@ class BeliefSettings(Settings):
     lost_probability: float = setting(
         0.5, "probability below which an announced pose is withdrawn", minimum=0.0, maximum=1.0
     )
-    odometry_translation: float = setting(0.05, "odometry noise per meter", unit="m/m", minimum=0.0)
-    odometry_rotation: float = setting(0.05, "odometry noise per radian", unit="rad/rad", minimum=0.0)
-    odometry_drift_rad: float = setting(0.02, "heading noise per meter", unit="rad/m", minimum=0.0)
+    odometry_translation: float = setting(0.05, "odometry noise after 1 m", unit="m", minimum=0.0)
+    odometry_rotation: float = setting(0.05, "odometry heading noise after turning 1 rad", unit="rad", minimum=0.0)
+    odometry_drift_rad: float = setting(0.02, "odometry heading noise after 1 m", unit="rad", minimum=0.0)
     correlation: float = setting(
-        4.0, "factor on a registration's covariance for slices that share returns", minimum=1.0
+        2.0, "factor on a registration's covariance for slices that share returns", minimum=1.0
     )
     merge_m: float = setting(0.5, "hypotheses nearer than this are one", unit="m", minimum=0.0)
     merge_rad: float = setting(0.3, "... if their headings differ by less than this", unit="rad", minimum=0.0)

@@ -78,6 +78,16 @@ def test_covariance_of_motion_equals_monte_carlo() -> None:
     assert belief.covariance[0] == pytest.approx(np.cov(samples.T), abs=2e-3)
 
 
+@pytest.mark.parametrize("steps", [1, 50])
+def test_odometry_noise_does_not_depend_on_the_rate_of_odometry(steps: int) -> None:
+    belief = belief_of(fit(L1, 0, 0, 0))
+    before = belief.covariance[0, 2, 2]
+    for k in range(steps):
+        belief.move(np.array([0.0, 0.0, 2.0 * (k + 1) / steps]))
+    grown = belief.covariance[0, 2, 2] - before
+    assert grown == pytest.approx(2.0 * BeliefSettings().odometry_rotation ** 2)
+
+
 def test_correction_lies_between_prediction_and_measurement_and_narrows() -> None:
     belief = belief_of(fit(L1, 0, 0, 3.1))
     spread = np.linalg.det(belief.covariance[0])
