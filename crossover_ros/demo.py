@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crossover_models import __version__
+from crossover_ros.demo_steps import DEFAULT_OUT, DURATION_S, RUN, STEPS, DemoOptions, make_map, make_run
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,42 +22,10 @@ if TYPE_CHECKING:
     from crossover_ros.encoder_source import Encoder
     from crossover_ros.live_run import LiveOutcome
 
-DEFAULT_OUT = Path("build/demo")
-DURATION_S = 80.0
-MAP, RUN, STEPS, LOG = "building.xmap", "run", "steps.json", "nodes.log"
+LOG = "nodes.log"
 NO_FIX, NODES_FAILED = 3, 4
 # The nodes' names of the topics to the bag's.
 REMAPS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """What the demo does.
-
-    Attributes:
-        out: directory of everything it makes.
-        seed: of the building and of the run.
-        duration_s: robot time.
-        source: a map database to use in place of the demo building; None to make that.
-        building, level: where the robot drives; empty for the first.
-        levels, rooms_per_level, views: size of the demo building, and pictures of each room in its survey.
-        params: parameter file of the nodes, if any.
-        apply: the mid-run relocalize call replaces the belief.
-        keep_going: an interrupt ends the run early, and what was recorded is reported.
-    """
-
-    out: Path = DEFAULT_OUT
-    seed: int = 0
-    duration_s: float = DURATION_S
-    source: Path | None = None
-    building: str = ""
-    level: str = ""
-    levels: int = 2
-    rooms_per_level: int = 6
-    views: int = 8
-    params: Path | None = None
-    apply: bool = False
-    keep_going: bool = False
 
 
 def add_command(subparsers: Any) -> None:
@@ -129,8 +96,8 @@ def demo(options: DemoOptions) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     with _progress(console) as progress:
         encoder = load_encoder()
-        database = _make_map(options, encoder, progress)
-        run_key = _make_run(options, database, progress)
+        database = make_map(options, encoder, progress)
+        run_key = make_run(options, database, progress)
         try:
             outcome = _run_nodes(options, database, encoder, progress, began)
         except (ChildDied, LiveRunError) as error:
@@ -138,85 +105,6 @@ def demo(options: DemoOptions) -> int:
             print(f"crossover demo: {error}", file=sys.stderr)
             return NODES_FAILED
     return _report(options, database, outcome, run_key, console)
-
-
-# -- steps -------------------------------------------------------------------------------------------------------------
-
-
-def _make_map(options: DemoOptions, encoder: Encoder, progress: Progress) -> Path:
-    """The demo building's database, made unless it is there already."""
-    from crossover_models.map_database.store import MapDatabase
-
-    if options.source is not None:
-        with MapDatabase.open(options.source, encoder.fingerprint):
-            return options.source
-    path = options.out / MAP
-    key = {
-        "version": __version__,
-        "seed": options.seed,
-        "levels": options.levels,
-        "rooms": options.rooms_per_level,
-        "views": options.views,
-        "encoder": encoder.fingerprint,
-    }
-    if path.is_file() and _finished(options.out, "map") == key:
-        progress.add_task("map database: kept from before", total=1, completed=1)
-        return path
-    import numpy as np
-    from crossover_models.map_database.build import build_database
-
-    from crossover_models.simulation.procedural import generate_building
-    from crossover_models.simulation.survey import survey
-
-    task = progress.add_task("survey the building", total=None)
-    building = generate_building(
-        options.seed,
-        split="test",
-        levels=options.levels,
-        rooms_per_level=options.rooms_per_level,
-        building_id="demo",
-    )
-    progress.update(task, total=sum(len(level.places) for level in building.levels))
-    rng = np.random.default_rng(options.seed)
-    building = survey(building, rng, options.views, progress=lambda _: progress.advance(task))
-    task = progress.add_task("build the map database", total=None)
-    build_database(building, encoder, path)
-    progress.update(task, total=1, completed=1)
-    _finish(options.out, "map", key)
-    return path
-
-
-def _make_run(options: DemoOptions, database_path: Path, progress: Progress) -> Mapping[str, Any]:
-    """The simulated bag, made unless it is there already; returns its settings."""
-    from crossover_models.map_database.store import MapDatabase
-    from crossover_models.simulation.run import simulate
-    from crossover_models.simulation.settings import RunSettings
-
-    settings = RunSettings(seed=options.seed, duration_s=options.duration_s)
-    with MapDatabase.open(database_path) as database:
-        key = {
-            "version": __version__,
-            "database": database.fingerprint,
-            "building": options.building,
-            "level": options.level,
-            **settings.to_mapping(),
-        }
-        directory = options.out / RUN
-        if directory.is_dir() and _finished(options.out, "run") == key:
-            progress.add_task("simulated run: kept from before", total=1, completed=1)
-            return key
-        task = progress.add_task("simulate the robot", total=options.duration_s)
-        simulate(
-            database,
-            directory,
-            settings,
-            lambda s: progress.update(task, completed=s),
-            building=options.building,
-            level=options.level,
-            overwrite=True,
-        )
-    _finish(options.out, "run", key)
-    return key
 
 
 def _run_nodes(
@@ -302,27 +190,6 @@ def _report(
         print(f"crossover demo: the robot was never found; the nodes' log: {out / LOG}", file=sys.stderr)
         return NO_FIX
     return 0
-
-
-# -- what is done already ----------------------------------------------------------------------------------------------
-
-
-def _finished(out: Path, step: str) -> Any:
-    """What a finished step was made from, or None."""
-    try:
-        steps = json.loads((out / STEPS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return steps.get(step) if isinstance(steps, dict) else None
-
-
-def _finish(out: Path, step: str, key: Mapping[str, Any]) -> None:
-    """Remember what a step was made from; a run made on another map is forgotten with it."""
-    steps = {} if step == "map" else {"map": _finished(out, "map")}
-    steps[step] = dict(key)
-    scratch = out / f"{STEPS}.new"
-    scratch.write_text(json.dumps(steps, indent=2) + "\n", encoding="utf-8")
-    scratch.replace(out / STEPS)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crossover_models.evaluation.metrics import DEFINITIONS
-from crossover_ros import demo
+from crossover_ros import demo_steps
 from crossover_ros.supervised import ChildDied, Supervised
 
 HAS_ROS = find_spec("rclpy") is not None
@@ -68,15 +68,15 @@ def alive(pid: int) -> bool:
 
 
 def test_a_step_is_finished_only_with_the_same_settings_and_a_new_map_forgets_the_run(tmp_path: Path) -> None:
-    assert demo._finished(tmp_path, "map") is None
-    demo._finish(tmp_path, "map", {"seed": 1})
-    demo._finish(tmp_path, "run", {"speed": 0.6})
-    assert demo._finished(tmp_path, "map") == {"seed": 1}
-    assert demo._finished(tmp_path, "run") == {"speed": 0.6}
-    demo._finish(tmp_path, "map", {"seed": 2})
-    assert demo._finished(tmp_path, "run") is None
-    (tmp_path / demo.STEPS).write_text('{"map"')
-    assert demo._finished(tmp_path, "map") is None
+    assert demo_steps.finished(tmp_path, "map") is None
+    demo_steps.finish(tmp_path, "map", {"seed": 1})
+    demo_steps.finish(tmp_path, "run", {"speed": 0.6})
+    assert demo_steps.finished(tmp_path, "map") == {"seed": 1}
+    assert demo_steps.finished(tmp_path, "run") == {"speed": 0.6}
+    demo_steps.finish(tmp_path, "map", {"seed": 2})
+    assert demo_steps.finished(tmp_path, "run") is None
+    (tmp_path / demo_steps.STEPS).write_text('{"map"')
+    assert demo_steps.finished(tmp_path, "map") is None
 
 
 def test_the_demo_in_small_over_real_dds(tmp_path: Path) -> None:
