@@ -18,10 +18,11 @@ from crossover_models.simulation.furniture import (
     furniture_size,
     split_of_model,
 )
-from crossover_models.simulation.layout import DOOR_HEIGHT_M, draw_layout, draw_skeleton
+from crossover_models.simulation.layout import DOOR_HEIGHT_M
 from crossover_models.simulation.navigation import DrivableGround
 from crossover_models.simulation.procedural import generate_building
 from crossover_models.simulation.raycast import RayScene
+from crossover_models.simulation.skeleton import draw_layout, draw_skeleton
 from crossover_models.simulation.structure import PANE, extruded_plan
 from crossover_models.simulation.wording import referrals, relations
 
@@ -119,7 +120,9 @@ def test_every_room_reaches_every_other_with_and_without_furniture():
 
 def boxes(level: Level):
     return [
-        (f, f.mesh.vertices.min(axis=0), f.mesh.vertices.max(axis=0)) for place in level.places for f in place.furnishings
+        (f, f.mesh.vertices.min(axis=0), f.mesh.vertices.max(axis=0))
+        for place in level.places
+        for f in place.furnishings
     ]
 
 
@@ -189,7 +192,9 @@ def test_a_plan_can_be_extruded_into_the_same_walls():
     start = level.plan.position(free)
     for angle in (0.1, 1.9, 4.0):
         d = np.array([np.cos(angle), np.sin(angle)])
-        distance, _ = scene.cast(np.column_stack([start, np.full(len(start), 1.0)]), np.tile([*d, 0.0], (len(start), 1)))
+        distance, _ = scene.cast(
+            np.column_stack([start, np.full(len(start), 1.0)]), np.tile([*d, 0.0], (len(start), 1))
+        )
         for p, length in zip(start, distance, strict=True):
             assert (level.plan.value(p + d * np.arange(0, length - 0.03, 0.01)[:, None]) != OCCUPIED).all()
             assert (level.plan.value(p + d * (length + np.array([0.005, 0.02, 0.04]))[:, None]) == OCCUPIED).any()
@@ -200,7 +205,9 @@ def test_places_have_names_categories_outlines_and_text():
         names = [place.name for place in level.places]
         assert len(set(names)) == len(names) and any(place.category == "corridor" for place in level.places)
         for place in level.places:
-            assert place.name.startswith(place.category.capitalize()) and place.name.split()[-1].startswith(level.level_id[1:])
+            assert place.name.startswith(place.category.capitalize()) and place.name.split()[-1].startswith(
+                level.level_id[1:]
+            )
             edges = np.roll(place.polygon, -1, axis=0)
             assert 0.5 * np.sum(place.polygon[:, 0] * edges[:, 1] - edges[:, 0] * place.polygon[:, 1]) > 2.0
             assert place.category in place.text[0]
@@ -221,8 +228,14 @@ def test_referrals_hold_for_exactly_one_object():
             for sentence in referrals(pieces, {}, rng):
                 if " next to the " not in sentence:
                     continue
-                target, anchor = sentence.rstrip(".").replace("The ", "", 1).replace(" that is", "").split(" next to the ")
-                hits = [t for t, r, a in triples if r == "next to" and pieces[a].category == anchor and pieces[t].category == target]
+                target, anchor = (
+                    sentence.rstrip(".").replace("The ", "", 1).replace(" that is", "").split(" next to the ")
+                )
+                hits = [
+                    t
+                    for t, r, a in triples
+                    if r == "next to" and pieces[a].category == anchor and pieces[t].category == target
+                ]
                 assert len(hits) == 1 and sum(p.category == anchor for p in pieces) == 1
                 checked += 1
     assert checked > 5

@@ -99,10 +99,14 @@ def test_a_red_box_to_the_left_appears_in_the_left_half(bearing, rows, cols):
 def test_high_things_appear_high_and_the_camera_turns_with_its_yaw():
     camera = PinholeCamera(160, 120, 80.0)
     scene = RayScene([room(), block((0.0, 2.5, 2.2))])
-    picture = render(scene, daylight(), camera, optical_pose(np.array([0.0, 0, 1.2]), np.pi / 2), np.random.default_rng(0))
+    picture = render(
+        scene, daylight(), camera, optical_pose(np.array([0.0, 0, 1.2]), np.pi / 2), np.random.default_rng(0)
+    )
     rows, cols = np.nonzero(picture.instance == 1)
     assert rows.max() < 60 and abs(cols.mean() - 79.5) < 2
-    down = render(scene, daylight(), camera, optical_pose(np.array([0.0, 0, 1.2]), np.pi / 2, 0.3), np.random.default_rng(0))
+    down = render(
+        scene, daylight(), camera, optical_pose(np.array([0.0, 0, 1.2]), np.pi / 2, 0.3), np.random.default_rng(0)
+    )
     assert np.nonzero(down.instance == 1)[0].mean() < rows.mean() - 15
 
 
@@ -115,7 +119,15 @@ def test_pixels_project_back_onto_the_surface_that_was_seen():
     z = picture.depth_m
     points = np.stack([(u - k[0, 2]) / k[0, 0] * z, (v - k[1, 2]) / k[1, 1] * z, z], axis=-1).reshape(-1, 3)
     world = transform_points_se3(T_map_camera, points)
-    off = np.min([np.abs(np.abs(world[:, 0]) - 4), np.abs(np.abs(world[:, 1]) - 4), np.abs(world[:, 2]), np.abs(world[:, 2] - 3)], axis=0)
+    off = np.min(
+        [
+            np.abs(np.abs(world[:, 0]) - 4),
+            np.abs(np.abs(world[:, 1]) - 4),
+            np.abs(world[:, 2]),
+            np.abs(world[:, 2] - 3),
+        ],
+        axis=0,
+    )
     assert off.max() < 1e-3
 
 
@@ -124,7 +136,9 @@ def test_a_shadow_lies_where_a_slab_keeps_the_lamp_out():
     b.box((0.6, -0.7, 1.2), (1.6, 0.7, 1.25), GREY)
     camera, pose = PinholeCamera(120, 90, 80.0), optical_pose(np.array([0.0, 0, 0.9]), 0.0, 0.35)
     lit = render(RayScene([room()]), daylight(), camera, pose, np.random.default_rng(0)).image.astype(float)
-    shaded = render(RayScene([room(), b.mesh()]), daylight(), camera, pose, np.random.default_rng(0)).image.astype(float)
+    shaded = render(RayScene([room(), b.mesh()]), daylight(), camera, pose, np.random.default_rng(0)).image.astype(
+        float
+    )
 
     def brightness(image, x, y):
         ray = camera.matrix @ transform_points_se3(np.linalg.inv(pose), np.array([[x, y, 0.0]]))[0]
@@ -238,7 +252,9 @@ def test_room_samples_have_every_modality_and_clouds_that_fit_their_pose():
     level = made.levels[0]
     scene = RayScene(level_meshes(level))
     model = LidarModel(azimuths=120, noise_m=0.0)
-    samples = list(room_samples(made, np.random.default_rng(1), views=1, camera=PinholeCamera(40, 30), lidar=model, missing=0.0))
+    samples = list(
+        room_samples(made, np.random.default_rng(1), views=1, camera=PinholeCamera(40, 30), lidar=model, missing=0.0)
+    )
     assert [s.place_id for s in samples] == [f"{made.building_id}/{p.place_id}" for p in level.places]
     for sample in samples:
         assert len(sample.images) == 1 and sample.text and len(sample.cloud) > 300 and sample.cloud_colors is None
@@ -248,5 +264,7 @@ def test_room_samples_have_every_modality_and_clouds_that_fit_their_pose():
         chosen = points[:: max(1, len(points) // 100)]
         gaps = [np.abs(scene.cast(chosen - 0.05 * a, np.tile(a, (len(chosen), 1)))[0] - 0.05) for a in axes]
         assert np.median(np.min(gaps, axis=0)) < 1e-3
-    again = list(room_samples(made, np.random.default_rng(1), views=1, camera=PinholeCamera(40, 30), lidar=model, missing=0.0))
+    again = list(
+        room_samples(made, np.random.default_rng(1), views=1, camera=PinholeCamera(40, 30), lidar=model, missing=0.0)
+    )
     assert all(np.array_equal(a.cloud, b.cloud) for a, b in zip(samples, again, strict=True))

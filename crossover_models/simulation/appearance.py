@@ -1,7 +1,7 @@
 """How a simulated scene looks under one light: textures fixed by the scene, lights and exposure drawn anew.
 
 The same wall has the same texture in every picture of it, but never the same pixel colors: light, white balance and
-exposure differ between pictures, so that a color histogram does not recognise a room.
+exposure differ between pictures, so that a color histogram does not recognize a room.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _hash(x: NDArray[np.int64], y: NDArray[np.int64], seed: NDArray[np.int64]) -
     """Pseudo-random numbers in [0, 1) of integer lattice points (multiplicative hashing, no state)."""
     h = (x * np.int64(374761393) + y * np.int64(668265263) + seed * np.int64(2147483647 - 18)) & np.int64(0xFFFFFFFF)
     h = ((h ^ (h >> 13)) * np.int64(1274126177)) & np.int64(0xFFFFFFFF)
-    return ((h ^ (h >> 16)) & np.int64(0xFFFF)).astype(np.float32) / np.float32(65536.0)
+    return np.asarray(((h ^ (h >> 16)) & np.int64(0xFFFF)) / 65536.0, dtype=np.float32)
 
 
 def _noise(u: NDArray[np.float32], v: NDArray[np.float32], seed: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -83,7 +83,7 @@ def _noise(u: NDArray[np.float32], v: NDArray[np.float32], seed: NDArray[np.int6
     i, j = iu.astype(np.int64), iv.astype(np.int64)
     low = _hash(i, j, seed) * (1 - fu) + _hash(i + 1, j, seed) * fu
     high = _hash(i, j + 1, seed) * (1 - fu) + _hash(i + 1, j + 1, seed) * fu
-    return low * (1 - fv) + high * fv
+    return np.asarray(low * (1 - fv) + high * fv, dtype=np.float32)
 
 
 def albedo(scene: RayScene, points: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:

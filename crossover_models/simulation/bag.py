@@ -47,9 +47,7 @@ class RunBag:
     def __init__(self, path: Path, *, lidar: bool = True, camera: bool = True) -> None:
         self._store = get_typestore(Stores.ROS2_KILTED)
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        absent = (set() if lidar else {"/points"}) | (
-            set() if camera else {"/camera/camera_info", "/camera/image_raw"}
-        )
+        absent = (set() if lidar else {"/points"}) | (set() if camera else {"/camera/camera_info", "/camera/image_raw"})
         self._topics = [topic for topic in TOPICS if topic not in absent]
         self._connections: dict[str, Any] = {}
         self.counts = dict.fromkeys(self._topics, 0)
@@ -96,7 +94,8 @@ class RunBag:
             child_frame_id="base_link",
             pose=types["geometry_msgs/msg/PoseWithCovariance"](
                 types["geometry_msgs/msg/Pose"](
-                    types["geometry_msgs/msg/Point"](*(float(v) for v in T_odom_base[:3, 3])), self._rotation(T_odom_base)
+                    types["geometry_msgs/msg/Point"](*(float(v) for v in T_odom_base[:3, 3])),
+                    self._rotation(T_odom_base),
                 ),
                 covariance,
             ),
@@ -107,7 +106,7 @@ class RunBag:
 
     def write_points(self, stamp_ns: int, points: NDArray[np.float32], frame: str) -> None:
         """An unorganized cloud (N, 3)."""
-        field = self._store.types["sensor_msgs/msg/PointField"]
+        field: Any = self._store.types["sensor_msgs/msg/PointField"]
         data = np.frombuffer(np.ascontiguousarray(points, dtype="<f4").tobytes(), dtype=np.uint8)
         self._write(
             "/points",
@@ -175,5 +174,7 @@ class RunBag:
         types = self._store.types
         shift = types["geometry_msgs/msg/Vector3"](*(float(v) for v in T_parent_child[:3, 3]))
         return types["geometry_msgs/msg/TransformStamped"](
-            self._header(stamp_ns, parent), child, types["geometry_msgs/msg/Transform"](shift, self._rotation(T_parent_child))
+            self._header(stamp_ns, parent),
+            child,
+            types["geometry_msgs/msg/Transform"](shift, self._rotation(T_parent_child)),
         )

@@ -32,7 +32,7 @@ class PinholeCamera:
 
     @property
     def matrix(self) -> NDArray[np.float64]:
-        """(3, 3) intrinsics; pixel centres at integers."""
+        """(3, 3) intrinsics; pixel centers at integers."""
         f = self.focal_px
         return np.array([[f, 0.0, (self.width - 1) / 2], [0.0, f, (self.height - 1) / 2], [0.0, 0.0, 1.0]])
 
@@ -42,7 +42,7 @@ class PinholeCamera:
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         k = self.matrix
         rays = np.stack([(u - k[0, 2]) / k[0, 0], (v - k[1, 2]) / k[1, 1], np.ones(u.shape)], axis=-1).reshape(-1, 3)
-        return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+        return np.asarray(rays / np.linalg.norm(rays, axis=1, keepdims=True), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Picture:
 
 
 def optical_pose(position: NDArray[np.float64], yaw_rad: float, pitch_rad: float = 0.0) -> NDArray[np.float64]:
-    """(4, 4) T_map_camera of a camera at ``position`` (3,) that looks along ``yaw_rad``, tilted down by ``pitch_rad``."""
+    """(4, 4) T_map_camera of a camera at ``position`` (3,), looking along ``yaw_rad``, tilted down by ``pitch_rad``."""
     cy, sy, cp, sp = np.cos(yaw_rad), np.sin(yaw_rad), np.cos(pitch_rad), np.sin(pitch_rad)
     turn = np.array([[cy, -sy, 0.0], [sy, cy, 0.0], [0.0, 0.0, 1.0]])
     tilt = np.array([[cp, 0.0, sp], [0.0, 1.0, 0.0], [-sp, 0.0, cp]])
@@ -105,7 +105,7 @@ def _ambient(appearance: Appearance, normal: NDArray[np.float32], points: NDArra
     # More from above than from below, and less close to the floor: a cheap stand-in for light bounced about.
     sky = 0.9 + 0.1 * normal[:, 2] + 0.12 * np.abs(normal[:, 0])
     near_floor = 0.72 + 0.28 * np.clip(points[:, 2] / 0.6, 0.0, 1.0)
-    return (sky * near_floor)[:, None].astype(np.float32) * appearance.ambient.astype(np.float32)
+    return np.asarray((sky * near_floor)[:, None] * appearance.ambient, dtype=np.float32)
 
 
 def _nearest(lights: tuple[Light, ...], T_map_camera: NDArray[np.float64]) -> list[Light]:

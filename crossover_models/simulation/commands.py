@@ -12,9 +12,9 @@ def add_command(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="drive a simulated robot through a map and record a bag",
-        description="Drive a simulated robot through a level of a map database. Writes a rosbag2 (MCAP) with lidar, camera, "
-        "drifting odometry, TF and /clock, the true trajectory (ground_truth.txt, TUM) and run.json. The furniture it meets "
-        "differs from the map's.",
+        description="Drive a simulated robot through a level of a map database. Writes a rosbag2 (MCAP) with lidar, "
+        "camera, drifting odometry, TF and /clock, the true trajectory (ground_truth.txt, TUM) and run.json. The "
+        "furniture it meets differs from the map's.",
     )
     parser.add_argument("database", type=Path, help="map database (.xmap)")
     parser.add_argument("--out", type=Path, required=True, help="directory to write; must not exist")

@@ -82,7 +82,7 @@ class _RoomFurnisher:
             if o.kind == "window" and room in (o.wall.below, o.wall.above):
                 x0, y0, x1, y1 = o.rect
                 self._panes.append((x0 - 0.3, y0 - 0.3, o.sill_m, x1 + 0.3, y1 + 0.3, o.head_m))
-        self._free = self._rasterised()
+        self._free = self._rasterized()
         self._free_area = int(self._reachable(self._free)[1])
 
     def _touches(self, rect: Rect) -> bool:
@@ -93,7 +93,7 @@ class _RoomFurnisher:
             and rect[3] > self._low[1] - 0.3
         )
 
-    def _rasterised(self) -> NDArray[np.uint8]:
+    def _rasterized(self) -> NDArray[np.uint8]:
         """Free floor of the room and of its doors' zones, padded by a cell of wall."""
         cols, rows = np.ceil((self._high - self._low + 2.0) / _GRID_M).astype(int)
         free = np.zeros((rows, cols), dtype=np.uint8)
@@ -159,7 +159,11 @@ class _RoomFurnisher:
         if self.placed and not group.mounted and rng.random() < 0.4:
             other = self.placed[int(rng.integers(len(self.placed)))].box
             i = 0 if wall.axis == 0 else 1
-            along = float(np.clip(other[i + 3] + width / 2 + 0.02 if rng.random() < 0.5 else other[i] - width / 2 - 0.02, low, high))
+            along = float(
+                np.clip(
+                    other[i + 3] + width / 2 + 0.02 if rng.random() < 0.5 else other[i] - width / 2 - 0.02, low, high
+                )
+            )
         gap = 0.003 if group.mounted else 0.02
         off = wall.at + side * (wall.half_m(self.room) + depth / 2 + gap)
         if wall.axis == 0:

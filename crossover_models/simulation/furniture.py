@@ -1,6 +1,6 @@
 """Parametric furniture: any number of models of each category, each a pure function of its number.
 
-A model stands at the origin with its front towards +x, centred on its footprint, on the floor z = 0. Models are split
+A model stands at the origin with its front towards +x, centered on its footprint, on the floor z = 0. Models are split
 by number, so that training and test rooms never share one.
 """
 
@@ -54,7 +54,7 @@ def model_id(category: str, model_index: int) -> str:
 
 @lru_cache(maxsize=4096)
 def furniture_mesh(category: str, model_index: int) -> Mesh:
-    """The model's mesh: x forward, footprint centred on the origin, floor at z = 0, metres, with face colors.
+    """The model's mesh: x forward, footprint centered on the origin, floor at z = 0, metres, with face colors.
 
     Raises:
         FurnitureError: unknown category or a negative number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -80,7 +81,12 @@ def office_chair(b: MeshBuilder, rng: np.random.Generator) -> None:
 
 
 def _sofa(b: MeshBuilder, rng: np.random.Generator, width: float, chaise: bool) -> None:
-    depth, seat, back, arm = rng.uniform(0.78, 0.98), rng.uniform(0.38, 0.46), rng.uniform(0.7, 0.95), rng.uniform(0.1, 0.24)
+    depth, seat, back, arm = (
+        rng.uniform(0.78, 0.98),
+        rng.uniform(0.38, 0.46),
+        rng.uniform(0.7, 0.95),
+        rng.uniform(0.1, 0.24),
+    )
     cover = palette.fabric(rng)
     cushion = cover if rng.random() < 0.6 else palette.fabric(rng)
     x0, x1, y0, y1 = -depth / 2, depth / 2, -width / 2, width / 2
@@ -93,7 +99,7 @@ def _sofa(b: MeshBuilder, rng: np.random.Generator, width: float, chaise: bool) 
     b.box((x0, y1 - arm, foot), (x1, y1, arm_top), cover)
     seats = max(1, round((width - 2 * arm) / 0.75))
     edges = np.linspace(y0 + arm, y1 - arm, seats + 1)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         b.box((x0 + 0.22, low + 0.01, seat - 0.12), (x1, high - 0.01, seat + 0.03), cushion)
     if chaise:
         reach = rng.uniform(0.5, 0.8)
@@ -156,7 +162,11 @@ def coffee_table(b: MeshBuilder, rng: np.random.Generator) -> None:
         depth, width = rng.uniform(0.45, 0.65), rng.uniform(0.7, 1.15)
         _top_and_legs(b, rng, depth, width, height)
         if rng.random() < 0.5:
-            b.box((-depth / 2 + 0.05, -width / 2 + 0.05, 0.1), (depth / 2 - 0.05, width / 2 - 0.05, 0.12), palette.wood(rng))
+            b.box(
+                (-depth / 2 + 0.05, -width / 2 + 0.05, 0.1),
+                (depth / 2 - 0.05, width / 2 - 0.05, 0.12),
+                palette.wood(rng),
+            )
 
 
 def desk(b: MeshBuilder, rng: np.random.Generator) -> None:
@@ -184,7 +194,14 @@ def lamp(b: MeshBuilder, rng: np.random.Generator) -> None:
     frame = palette.metal(rng)
     b.cylinder((0.0, 0.0), radius * 0.9, 0.0, 0.03, frame)
     b.cylinder((0.0, 0.0), 0.015, 0.03, height - 0.1, frame, sides=6)
-    b.cylinder((0.0, 0.0), radius, height - rng.uniform(0.2, 0.35), height, palette.fabric(rng), scale_top=rng.uniform(0.5, 1.0))
+    b.cylinder(
+        (0.0, 0.0),
+        radius,
+        height - rng.uniform(0.2, 0.35),
+        height,
+        palette.fabric(rng),
+        scale_top=rng.uniform(0.5, 1.0),
+    )
 
 
 def plant(b: MeshBuilder, rng: np.random.Generator) -> None:
@@ -220,7 +237,12 @@ def picture(b: MeshBuilder, rng: np.random.Generator) -> None:
 def mirror(b: MeshBuilder, rng: np.random.Generator) -> None:
     """Pale panel on the wall behind it (-x)."""
     half = rng.uniform(0.2, 0.45)
-    b.box((-0.01, -half, rng.uniform(1.0, 1.15)), (0.01, half, rng.uniform(1.7, 1.95)), palette.metal(rng), {"+x": (198, 212, 216)})
+    b.box(
+        (-0.01, -half, rng.uniform(1.0, 1.15)),
+        (0.01, half, rng.uniform(1.7, 1.95)),
+        palette.metal(rng),
+        {"+x": (198, 212, 216)},
+    )
 
 
 def whiteboard(b: MeshBuilder, rng: np.random.Generator) -> None:

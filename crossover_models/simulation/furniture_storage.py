@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from crossover_models.simulation import palette
@@ -9,11 +11,13 @@ from crossover_models.simulation.furniture_models import Maker
 from crossover_models.simulation.shapes import Color, MeshBuilder
 
 
-def _doors(b: MeshBuilder, x: float, width: float, z0: float, z1: float, count: int, color: Color, rows: int = 1) -> None:
+def _doors(
+    b: MeshBuilder, x: float, width: float, z0: float, z1: float, count: int, color: Color, rows: int = 1
+) -> None:
     ys, zs = np.linspace(-width / 2, width / 2, count + 1), np.linspace(z0, z1, rows + 1)
     handle = (70, 70, 72)
-    for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
-        for low, high in zip(zs[:-1], zs[1:], strict=True):
+    for y0, y1 in itertools.pairwise(ys):
+        for low, high in itertools.pairwise(zs):
             b.box((x, y0 + 0.008, low + 0.008), (x + 0.018, y1 - 0.008, high - 0.008), color)
             middle = (low + high) / 2
             b.box((x + 0.018, y1 - 0.06, middle - 0.05), (x + 0.035, y1 - 0.045, middle + 0.05), handle)
@@ -37,13 +41,17 @@ def _shelves(b: MeshBuilder, rng: np.random.Generator, depth: float, width: floa
     boards = np.linspace(0.05, height - t, max(2, round(height / rng.uniform(0.3, 0.42)) + 1))
     for z in boards:
         b.box((x0, y0, z), (x1, y1, z + t), color)
-    for z, above in zip(boards[:-1], boards[1:], strict=True):
+    for z, above in itertools.pairwise(boards):
         y = y0 + t
         while y < y1 - 0.08:
             wide = rng.uniform(0.05, 0.28)
             if rng.random() < fill:
                 tall = (above - z - t) * rng.uniform(0.5, 0.95)
-                b.box((x0 + 0.01, y, z + t), (x1 - rng.uniform(0.02, 0.1), min(y + wide, y1 - t), z + t + tall), palette.fabric(rng))
+                b.box(
+                    (x0 + 0.01, y, z + t),
+                    (x1 - rng.uniform(0.02, 0.1), min(y + wide, y1 - t), z + t + tall),
+                    palette.fabric(rng),
+                )
             y += wide + 0.005
 
 
@@ -104,7 +112,13 @@ def stove(b: MeshBuilder, rng: np.random.Generator) -> None:
             b.cylinder((x, y), rng.uniform(0.07, 0.1), height + 0.006, height + 0.012, (80, 40, 36))
     if rng.random() < 0.7:
         z = rng.uniform(1.55, 1.7)
-        b.prism([[-0.3, -width / 2], [0.15, -width / 2], [0.15, width / 2], [-0.3, width / 2]], z, z + 0.2, palette.metal(rng), 0.5)
+        b.prism(
+            [[-0.3, -width / 2], [0.15, -width / 2], [0.15, width / 2], [-0.3, width / 2]],
+            z,
+            z + 0.2,
+            palette.metal(rng),
+            0.5,
+        )
 
 
 def fridge(b: MeshBuilder, rng: np.random.Generator) -> None:
@@ -213,7 +227,11 @@ def crate(b: MeshBuilder, rng: np.random.Generator) -> None:
         x, y, high = side * rng.uniform(0.4, 0.5), side * rng.uniform(0.4, 0.6), rng.uniform(0.22, 0.45)
         color = palette.wood(rng) if rng.random() < 0.7 else palette.plastic(rng)
         b.box((-x, -y, z), (x, y, z + high), color)
-        b.box((-x - 0.002, -0.03, z), (x + 0.002, 0.03, z + high + 0.002), palette.darker(color, 1.15 if sum(color) < 500 else 0.8))
+        b.box(
+            (-x - 0.002, -0.03, z),
+            (x + 0.002, 0.03, z + high + 0.002),
+            palette.darker(color, 1.15 if sum(color) < 500 else 0.8),
+        )
         z, side = z + high, side * rng.uniform(0.75, 1.0)
 
 

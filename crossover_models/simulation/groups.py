@@ -67,11 +67,15 @@ def draw_group(name: str, split: str, rng: np.random.Generator, models: dict[str
         seat = same(chair)
         x = size("desk", top)[0] / 2 + rng.uniform(0.12, 0.4)
         pose = (x, rng.uniform(-0.15, 0.15), np.pi + rng.normal(0.0, 0.35))
-        return Group(name, (Member("desk", top, (0.0, 0.0, 0.0)), Member(chair, seat, pose, optional=name == "school desk")))
+        return Group(
+            name, (Member("desk", top, (0.0, 0.0, 0.0)), Member(chair, seat, pose, optional=name == "school desk"))
+        )
     if name == "reception desk":
         top, seat = draw_model(name, split, rng), same("office chair")
         x = -size(name, top)[0] / 2 - rng.uniform(0.15, 0.3)
-        return Group(name, (Member(name, top, (0.0, 0.0, 0.0)), Member("office chair", seat, (x, 0.0, rng.normal(0, 0.4)), True)))
+        return Group(
+            name, (Member(name, top, (0.0, 0.0, 0.0)), Member("office chair", seat, (x, 0.0, rng.normal(0, 0.4)), True))
+        )
     if name == "bed":
         frame, stand = draw_model("bed", split, rng), same("nightstand")
         length, width, _ = size("bed", frame)
@@ -85,15 +89,17 @@ def draw_group(name: str, split: str, rng: np.random.Generator, models: dict[str
     if name == "sofa":
         seat, low = draw_model("sofa", split, rng), draw_model("coffee table", split, rng)
         x = size("sofa", seat)[0] / 2 + size("coffee table", low)[0] / 2 + rng.uniform(0.3, 0.45)
-        return Group(name, (Member("sofa", seat, (0.0, 0.0, 0.0)), Member("coffee table", low, (x, 0.0, 0.0), optional=True)))
+        return Group(
+            name, (Member("sofa", seat, (0.0, 0.0, 0.0)), Member("coffee table", low, (x, 0.0, 0.0), optional=True))
+        )
     category = {"kitchen sink": "sink"}.get(name, name)
     repeats = category in ("locker", "shelf", "counter", "armchair", "sink", "cabinet")
-    return Group(name, (Member(category, same(category) if repeats else draw_model(category, split, rng), (0.0, 0.0, 0.0)),))
+    return Group(
+        name, (Member(category, same(category) if repeats else draw_model(category, split, rng), (0.0, 0.0, 0.0)),)
+    )
 
 
-def _around(
-    table: tuple[float, float, float], chair: str, seat: int, rng: np.random.Generator
-) -> list[Member]:
+def _around(table: tuple[float, float, float], chair: str, seat: int, rng: np.random.Generator) -> list[Member]:
     depth, width, _ = table
     reach = furniture_size(chair, seat)[0]
     members: list[Member] = []
@@ -102,7 +108,11 @@ def _around(
     for side in (-1, 1):
         for y in (np.arange(per_side) - (per_side - 1) / 2) * (width / per_side):
             if rng.random() < 0.9:
-                pose = (side * (depth / 2 + reach / 2 + pushed + rng.uniform(0, 0.12)), float(y), (0.0 if side < 0 else np.pi))
+                pose = (
+                    side * (depth / 2 + reach / 2 + pushed + rng.uniform(0, 0.12)),
+                    float(y),
+                    (0.0 if side < 0 else np.pi),
+                )
                 members.append(Member(chair, seat, (pose[0], pose[1], pose[2] + rng.normal(0.0, 0.12)), optional=True))
     for side in (-1, 1):
         if width > depth * 1.2 and rng.random() < 0.4:

@@ -57,4 +57,4 @@ def sweep(
     near, far = model.range_m
     with np.errstate(invalid="ignore"):
         seen = (face >= 0) & (measured > near) & (measured < far) & (draw < kept)
-    return (local[seen] * measured[seen, None]).astype(np.float32)
+    return np.asarray(local[seen] * measured[seen, None], dtype=np.float32)

@@ -22,7 +22,7 @@ class NoRoute(ValueError):
 
 
 def footprint(mesh: Mesh) -> NDArray[np.float32] | None:
-    """Convex outline (N, 2) of the part of a piece of furniture that a robot could hit, None if it could drive below."""
+    """Convex outline (N, 2) of what a robot could hit of a piece of furniture, None if it could drive below."""
     low = mesh.vertices[mesh.vertices[:, 2] < ROBOT_HEIGHT_M]
     if len(low) < 3:
         return None
@@ -34,7 +34,7 @@ class DrivableGround:
 
     Attributes:
         clearance_m: (rows, cols) distance to the nearest cell that is not free.
-        labels: (rows, cols) connected regions in which the robot's centre can move, 0 where it cannot be.
+        labels: (rows, cols) connected regions in which the robot's center can move, 0 where it cannot be.
     """
 
     def __init__(self, plan: FloorPlan, obstacles: Sequence[Mesh], radius_m: float) -> None:
@@ -55,7 +55,7 @@ class DrivableGround:
         distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
         self.clearance_m: NDArray[np.float32] = np.asarray(distance * self.plan.resolution_m, dtype=np.float32)
         _, labels = cv2.connectedComponents((self.clearance_m > self.radius_m).astype(np.uint8), connectivity=4)
-        self.labels: NDArray[np.int32] = labels
+        self.labels = np.asarray(labels, dtype=np.int32)
 
     def with_obstacle(self, mesh: Mesh) -> DrivableGround:
         """The ground with one more piece of furniture on it."""
@@ -126,7 +126,7 @@ class Roadmap:
             if node < 0:
                 raise NoRoute(f"no way to ({float(np.asarray(point)[0]):.2f}, {float(np.asarray(point)[1]):.2f}) m")
             ends.append(node)
-        _, before = dijkstra(self._graph, directed=False, indices=ends[1], return_predecessors=True)
+        _, before = dijkstra(self._graph, directed=False, indices=np.array(ends[1]), return_predecessors=True)
         nodes = [ends[0]]
         while nodes[-1] != ends[1]:
             nodes.append(int(before[nodes[-1]]))

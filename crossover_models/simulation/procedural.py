@@ -12,7 +12,8 @@ from shapely.ops import unary_union
 from crossover_models.building import Building, Door, Level, Lift, Place
 from crossover_models.simulation.furnish import Placed, furnish_room, furnishing
 from crossover_models.simulation.furniture import SPLITS, FurnitureError
-from crossover_models.simulation.layout import INTERIOR_HALF_M, Layout, Skeleton, draw_layout, draw_skeleton, varied
+from crossover_models.simulation.layout import INTERIOR_HALF_M, Layout, LayoutError
+from crossover_models.simulation.skeleton import Skeleton, draw_layout, draw_skeleton, varied
 from crossover_models.simulation.structure import floor_plan, structure_mesh
 from crossover_models.simulation.wording import describe, referrals
 
@@ -57,18 +58,18 @@ def _first_layout(rng: np.random.Generator, rooms: int, kind: str, lift: bool) -
         skeleton = draw_skeleton(rng, rooms, kind=kind, lift=lift)
         try:
             layout, skeleton = draw_layout(skeleton, rng)
-        except ValueError:
+        except LayoutError:
             continue
         if _sane(layout):
             return skeleton, layout
-    raise ValueError(f"rooms_per_level: no layout with {rooms} rooms found in {_ATTEMPTS} attempts")
+    raise LayoutError(f"rooms_per_level: no layout with {rooms} rooms found in {_ATTEMPTS} attempts")
 
 
 def _next_layout(base: Skeleton, rng: np.random.Generator) -> Layout:
     for _ in range(_ATTEMPTS):
         try:
             layout, _skeleton = draw_layout(varied(base, rng), rng)
-        except ValueError:
+        except LayoutError:
             continue
         if _sane(layout):
             return layout
@@ -78,7 +79,9 @@ def _next_layout(base: Skeleton, rng: np.random.Generator) -> Layout:
 def _sane(layout: Layout) -> bool:
     """No room is a slit."""
     return all(
-        min(x1 - x0, y1 - y0) >= (1.2 if len(room.rects) > 1 else 1.5) for room in layout.rooms for x0, y0, x1, y1 in room.rects
+        min(x1 - x0, y1 - y0) >= (1.2 if len(room.rects) > 1 else 1.5)
+        for room in layout.rooms
+        for x0, y0, x1, y1 in room.rects
     )
 
 
@@ -102,7 +105,9 @@ def _level(layout: Layout, number: int, elevation_m: float, split: str, rng: np.
             places.append(_place(layout, room, f"{number}.{position:02d}", number, placed, rng))
     doors = tuple(_door(o.wall.axis, o.wall.at, o.low, o.high, o.kind) for o in layout.openings if o.kind != "window")
     lifts = () if layout.lift < 0 else (Lift("Lift A", np.array(_center(layout, layout.lift))),)
-    return Level(f"L{number}", f"Level {number}", elevation_m, layout.height_m, plan, tuple(places), structure, doors, lifts)
+    return Level(
+        f"L{number}", f"Level {number}", elevation_m, layout.height_m, plan, tuple(places), structure, doors, lifts
+    )
 
 
 def _center(layout: Layout, room: int) -> tuple[float, float]:
@@ -115,9 +120,7 @@ def _door(axis: int, at: float, low: float, high: float, kind: str) -> Door:
     return Door(np.array(ends, dtype=np.float64), kind)
 
 
-def _place(
-    layout: Layout, room: int, number: str, level: int, placed: list[Placed], rng: np.random.Generator
-) -> Place:
+def _place(layout: Layout, room: int, number: str, level: int, placed: list[Placed], rng: np.random.Generator) -> Place:
     category = layout.rooms[room].category
     place_id = f"L{level}_{number.split('.')[1]}"
     seen: Counter[str] = Counter()

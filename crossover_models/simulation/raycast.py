@@ -61,7 +61,7 @@ class RayScene:
         d = delta / length[:, None]
         start, direction = self._rays(o + 0.002 * d, d)
         hit = self._embree.run(start, direction, (length - 0.004).astype(np.float32), query="OCCLUDED")
-        return np.asarray(hit) == 0
+        return np.asarray(np.asarray(hit) == 0, dtype=np.bool_)
 
     @staticmethod
     def _rays(origins: ArrayLike, directions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

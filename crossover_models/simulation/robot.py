@@ -98,10 +98,10 @@ def _follow(
     dense = np.stack([np.interp(dense_at, lengths, path[:, i]) for i in (0, 1)], axis=1)
     nearest = 0
     while len(poses) <= steps:
-        pose, (v, w) = poses[-1], velocities[-1]
+        pose, v = poses[-1], float(velocities[-1][0])
         window = dense[nearest : nearest + 30]
         nearest += int(np.argmin(np.linalg.norm(window - pose[:2], axis=1)))
-        remaining = float(np.linalg.norm(dense[-1] - pose[:2])) + max(len(dense) - 1 - nearest, 0) * 0.0
+        remaining = float(np.linalg.norm(dense[-1] - pose[:2]))
         along = (len(dense) - 1 - nearest) * 0.02
         if along < 0.03 and remaining < 0.08:
             return
@@ -134,12 +134,16 @@ def _step(
     w = float(np.clip(wanted_w, w - dw, w + dw))
     middle = yaw + 0.5 * w * STEP_S
     poses.append(
-        np.array([x + v * STEP_S * np.cos(middle), y + v * STEP_S * np.sin(middle), float(wrap_angle(yaw + w * STEP_S))])
+        np.array(
+            [x + v * STEP_S * np.cos(middle), y + v * STEP_S * np.sin(middle), float(wrap_angle(yaw + w * STEP_S))]
+        )
     )
     velocities.append(np.array([v, w]))
 
 
-def drifting_odometry(T_map_base: NDArray[np.float64], settings: RunSettings, rng: np.random.Generator) -> NDArray[np.float64]:
+def drifting_odometry(
+    T_map_base: NDArray[np.float64], settings: RunSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Odometry (N, 3) from zero along true poses (N, 3): random walks per metre and per radian plus constant biases.
 
     Each step's forward motion and turn get independent noise whose variance grows with distance and turn (Thrun,

@@ -38,46 +38,227 @@ def _maybe(group: str, probability: float, most: int = 1) -> Step:
 _WALLS = (_maybe("radiator", 0.7), _maybe("picture", 0.6, 3))
 
 ROOM_TYPES: dict[str, RoomType] = {
-    "bedroom": RoomType(16, 0.0, 3.0, 3, (
-        Step("bed"), Step("wardrobe"), _maybe("desk", 0.4), _maybe("cabinet", 0.4), _maybe("armchair", 0.3),
-        _maybe("lamp", 0.35), _maybe("plant", 0.3), _maybe("mirror", 0.4), *_WALLS)),
-    "kitchen": RoomType(14, 1.0, 1.5, 1, (
-        Step("counter", 1, 2), Step("stove"), Step("fridge"), _maybe("kitchen sink", 0.5), Step("dining"),
-        _maybe("cabinet", 0.4), _maybe("bin", 0.7), _maybe("plant", 0.2), *_WALLS)),
-    "living room": RoomType(24, 0.0, 2.0, 1, (
-        Step("sofa"), Step("tv stand"), _maybe("armchair", 0.7, 2), _maybe("bookshelf", 0.6, 2), _maybe("dining", 0.35),
-        _maybe("cabinet", 0.4), _maybe("plant", 0.7, 2), _maybe("lamp", 0.7), *_WALLS)),
-    "dining room": RoomType(17, 0.0, 1.0, 1, (
-        Step("dining"), _maybe("cabinet", 0.8, 2), _maybe("plant", 0.5), _maybe("lamp", 0.4), *_WALLS)),
-    "bathroom": RoomType(6, 1.5, 2.5, 2, (
-        Step("toilet"), Step("sink", 1, 2), _maybe("bathtub", 0.5), _maybe("shower", 0.5), _maybe("washing machine", 0.3),
-        _maybe("bin", 0.5), _maybe("mirror", 0.8), _maybe("shelf", 0.2))),
-    "study": RoomType(12, 0.3, 1.2, 1, (
-        Step("desk"), Step("bookshelf", 1, 3), _maybe("armchair", 0.5), _maybe("lamp", 0.5), _maybe("plant", 0.4),
-        _maybe("cabinet", 0.4), *_WALLS)),
-    "office": RoomType(15, 4.0, 0.0, 4, (
-        Step("desk", 1, 4), _maybe("bookshelf", 0.6, 2), _maybe("cabinet", 0.7, 2), _maybe("whiteboard", 0.5), _maybe("bin", 0.7),
-        _maybe("plant", 0.4), _maybe("locker", 0.2), *_WALLS)),
-    "meeting room": RoomType(20, 1.6, 0.0, 2, (
-        Step("meeting"), Step("whiteboard"), _maybe("cabinet", 0.4), _maybe("tv stand", 0.4), _maybe("plant", 0.5), *_WALLS)),
-    "copy room": RoomType(8, 0.8, 0.0, 1, (
-        Step("copier", 1, 2), Step("shelf", 1, 2), _maybe("cabinet", 0.6), _maybe("bin", 0.8), _maybe("crate", 0.5), _maybe("counter", 0.3))),
-    "storage": RoomType(7, 0.8, 0.8, 1, (
-        Step("shelf", 1, 3), Step("crate", 1, 4), _maybe("locker", 0.3), _maybe("cabinet", 0.4), _maybe("washing machine", 0.1))),
-    "laundry room": RoomType(7, 0.0, 0.8, 1, (
-        Step("washing machine", 1, 2), _maybe("counter", 0.6), _maybe("sink", 0.6), _maybe("shelf", 0.6), _maybe("crate", 0.5))),
-    "lounge": RoomType(22, 0.9, 0.0, 1, (
-        Step("sofa", 1, 2), _maybe("armchair", 0.8, 3), _maybe("dining", 0.4), _maybe("plant", 0.9, 3), _maybe("bookshelf", 0.3),
-        _maybe("tv stand", 0.3), _maybe("lamp", 0.5), *_WALLS)),
-    "reception": RoomType(18, 0.7, 0.0, 1, (
-        Step("reception desk"), _maybe("armchair", 0.9, 3), _maybe("sofa", 0.4), _maybe("plant", 0.9, 2), _maybe("cabinet", 0.4), *_WALLS)),
-    "classroom": RoomType(28, 0.5, 0.0, 1, (
-        Step("whiteboard"), Step("school desk", 3, 8), _maybe("cabinet", 0.5), _maybe("bookshelf", 0.4), _maybe("bin", 0.5), *_WALLS)),
-    "locker room": RoomType(11, 0.5, 0.0, 1, (
-        Step("locker", 2, 4), _maybe("sink", 0.4), _maybe("shower", 0.3), _maybe("bin", 0.5), _maybe("mirror", 0.5))),
-    "corridor": RoomType(20, 0.0, 0.0, 0, (
-        _maybe("cabinet", 0.5), _maybe("plant", 0.5, 2), _maybe("bin", 0.4), _maybe("locker", 0.2), _maybe("crate", 0.2),
-        _maybe("picture", 0.8, 4), _maybe("radiator", 0.4))),
+    "bedroom": RoomType(
+        16,
+        0.0,
+        3.0,
+        3,
+        (
+            Step("bed"),
+            Step("wardrobe"),
+            _maybe("desk", 0.4),
+            _maybe("cabinet", 0.4),
+            _maybe("armchair", 0.3),
+            _maybe("lamp", 0.35),
+            _maybe("plant", 0.3),
+            _maybe("mirror", 0.4),
+            *_WALLS,
+        ),
+    ),
+    "kitchen": RoomType(
+        14,
+        1.0,
+        1.5,
+        1,
+        (
+            Step("counter", 1, 2),
+            Step("stove"),
+            Step("fridge"),
+            _maybe("kitchen sink", 0.5),
+            Step("dining"),
+            _maybe("cabinet", 0.4),
+            _maybe("bin", 0.7),
+            _maybe("plant", 0.2),
+            *_WALLS,
+        ),
+    ),
+    "living room": RoomType(
+        24,
+        0.0,
+        2.0,
+        1,
+        (
+            Step("sofa"),
+            Step("tv stand"),
+            _maybe("armchair", 0.7, 2),
+            _maybe("bookshelf", 0.6, 2),
+            _maybe("dining", 0.35),
+            _maybe("cabinet", 0.4),
+            _maybe("plant", 0.7, 2),
+            _maybe("lamp", 0.7),
+            *_WALLS,
+        ),
+    ),
+    "dining room": RoomType(
+        17, 0.0, 1.0, 1, (Step("dining"), _maybe("cabinet", 0.8, 2), _maybe("plant", 0.5), _maybe("lamp", 0.4), *_WALLS)
+    ),
+    "bathroom": RoomType(
+        6,
+        1.5,
+        2.5,
+        2,
+        (
+            Step("toilet"),
+            Step("sink", 1, 2),
+            _maybe("bathtub", 0.5),
+            _maybe("shower", 0.5),
+            _maybe("washing machine", 0.3),
+            _maybe("bin", 0.5),
+            _maybe("mirror", 0.8),
+            _maybe("shelf", 0.2),
+        ),
+    ),
+    "study": RoomType(
+        12,
+        0.3,
+        1.2,
+        1,
+        (
+            Step("desk"),
+            Step("bookshelf", 1, 3),
+            _maybe("armchair", 0.5),
+            _maybe("lamp", 0.5),
+            _maybe("plant", 0.4),
+            _maybe("cabinet", 0.4),
+            *_WALLS,
+        ),
+    ),
+    "office": RoomType(
+        15,
+        4.0,
+        0.0,
+        4,
+        (
+            Step("desk", 1, 4),
+            _maybe("bookshelf", 0.6, 2),
+            _maybe("cabinet", 0.7, 2),
+            _maybe("whiteboard", 0.5),
+            _maybe("bin", 0.7),
+            _maybe("plant", 0.4),
+            _maybe("locker", 0.2),
+            *_WALLS,
+        ),
+    ),
+    "meeting room": RoomType(
+        20,
+        1.6,
+        0.0,
+        2,
+        (
+            Step("meeting"),
+            Step("whiteboard"),
+            _maybe("cabinet", 0.4),
+            _maybe("tv stand", 0.4),
+            _maybe("plant", 0.5),
+            *_WALLS,
+        ),
+    ),
+    "copy room": RoomType(
+        8,
+        0.8,
+        0.0,
+        1,
+        (
+            Step("copier", 1, 2),
+            Step("shelf", 1, 2),
+            _maybe("cabinet", 0.6),
+            _maybe("bin", 0.8),
+            _maybe("crate", 0.5),
+            _maybe("counter", 0.3),
+        ),
+    ),
+    "storage": RoomType(
+        7,
+        0.8,
+        0.8,
+        1,
+        (
+            Step("shelf", 1, 3),
+            Step("crate", 1, 4),
+            _maybe("locker", 0.3),
+            _maybe("cabinet", 0.4),
+            _maybe("washing machine", 0.1),
+        ),
+    ),
+    "laundry room": RoomType(
+        7,
+        0.0,
+        0.8,
+        1,
+        (
+            Step("washing machine", 1, 2),
+            _maybe("counter", 0.6),
+            _maybe("sink", 0.6),
+            _maybe("shelf", 0.6),
+            _maybe("crate", 0.5),
+        ),
+    ),
+    "lounge": RoomType(
+        22,
+        0.9,
+        0.0,
+        1,
+        (
+            Step("sofa", 1, 2),
+            _maybe("armchair", 0.8, 3),
+            _maybe("dining", 0.4),
+            _maybe("plant", 0.9, 3),
+            _maybe("bookshelf", 0.3),
+            _maybe("tv stand", 0.3),
+            _maybe("lamp", 0.5),
+            *_WALLS,
+        ),
+    ),
+    "reception": RoomType(
+        18,
+        0.7,
+        0.0,
+        1,
+        (
+            Step("reception desk"),
+            _maybe("armchair", 0.9, 3),
+            _maybe("sofa", 0.4),
+            _maybe("plant", 0.9, 2),
+            _maybe("cabinet", 0.4),
+            *_WALLS,
+        ),
+    ),
+    "classroom": RoomType(
+        28,
+        0.5,
+        0.0,
+        1,
+        (
+            Step("whiteboard"),
+            Step("school desk", 3, 8),
+            _maybe("cabinet", 0.5),
+            _maybe("bookshelf", 0.4),
+            _maybe("bin", 0.5),
+            *_WALLS,
+        ),
+    ),
+    "locker room": RoomType(
+        11,
+        0.5,
+        0.0,
+        1,
+        (Step("locker", 2, 4), _maybe("sink", 0.4), _maybe("shower", 0.3), _maybe("bin", 0.5), _maybe("mirror", 0.5)),
+    ),
+    "corridor": RoomType(
+        20,
+        0.0,
+        0.0,
+        0,
+        (
+            _maybe("cabinet", 0.5),
+            _maybe("plant", 0.5, 2),
+            _maybe("bin", 0.4),
+            _maybe("locker", 0.2),
+            _maybe("crate", 0.2),
+            _maybe("picture", 0.8, 4),
+            _maybe("radiator", 0.4),
+        ),
+    ),
     "lift": RoomType(4, 0.0, 0.0, 0, (_maybe("mirror", 0.5),)),
 }
 

@@ -103,8 +103,10 @@ def robot_cloud(
     T_map_cloud = np.array([*stands[-1], rng.uniform(-np.pi, np.pi)])
     T_cloud_map = np.linalg.inv(se3_from_se2(T_map_cloud))
     clouds = []
+    way = stands[0] - stands[-1]
+    way *= min(1.0, 1.5 / max(float(np.linalg.norm(way)), 1e-6))
     for fraction in np.linspace(1.0, 0.0, max(1, sweeps)):
-        at = stands[-1] + (stands[0] - stands[-1]) * fraction * min(1.0, 1.5 / max(np.linalg.norm(stands[0] - stands[-1]), 1e-6))
+        at = stands[-1] + way * fraction
         T_map_sensor = se3_from_se2([*at, rng.uniform(-np.pi, np.pi)], height_m)
         points_map = transform_points_se3(T_map_sensor, sweep(scene, model, T_map_sensor, rng))
         clouds.append(transform_points_se3(T_cloud_map, points_map))

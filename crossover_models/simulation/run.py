@@ -1,4 +1,4 @@
-"""A simulated run through a mapped building: sensors by ray casting, a rosbag2, the truth and a record of what was done.
+"""A simulated run through a mapped building: ray-cast sensors, a rosbag2, the truth and a record of what was done.
 
 What is simulated: instantaneous sweeps and exposures (no motion distortion, no blur), a level floor, exact stamps.
 """
@@ -87,7 +87,7 @@ def choose_level(database: SimulatedMap, building: str = "", level: str = "") ->
     Raises:
         RunError: nothing in the map matches; the message lists what there is.
     """
-    keys = [record.key for record in database.levels()]
+    keys: list[LevelKey] = [record.key for record in database.levels()]
     found = [k for k in keys if building in ("", k.building_id) and level in ("", k.level_id)]
     if not found:
         known = ", ".join(f"{k.building_id}/{k.level_id}" for k in keys) or "nothing"
@@ -177,9 +177,9 @@ def _simulate(
     motion = drive(DrivableGround(actual.plan, obstacles, settings.radius_m), actual.places, settings, streams[1])
     scene = RayScene(level_meshes(actual))
     with RunBag(directory, lidar=settings.lidar, camera=settings.camera) as bag:
-        _Recorder(bag, scene, draw_appearance(lamp_positions(actual), streams[2]), motion, settings, streams[3:]).record(
-            progress
-        )
+        _Recorder(
+            bag, scene, draw_appearance(lamp_positions(actual), streams[2]), motion, settings, streams[3:]
+        ).record(progress)
     _write_truth(directory / "ground_truth.txt", motion, settings)
     record = {
         "simulated": True,
@@ -244,7 +244,9 @@ class _Recorder:
         if s.camera:
             kinds.append((s.camera_hz, self._picture))
         # Clock before odometry before sensors at equal stamps, as a receiver would like them.
-        events = sorted((k / hz, order) for order, (hz, _) in enumerate(kinds) for k in range(int(s.duration_s * hz) + 1))
+        events = sorted(
+            (k / hz, order) for order, (hz, _) in enumerate(kinds) for k in range(int(s.duration_s * hz) + 1)
+        )
         for time_s, order in events:
             kinds[order][1](time_s, START_NS + round(time_s * 1e9))
             if progress is not None and order > 0:
@@ -258,7 +260,9 @@ class _Recorder:
         self.bag.write_transform(stamp_ns, T_odom_base, "odom", "base_link")
 
     def _velocity(self, time_s: float) -> tuple[float, float]:
-        speed, turn = self.motion.at(np.column_stack([self.motion.velocity, np.zeros(len(self.motion.velocity))]), time_s)[:2]
+        speed, turn = self.motion.at(
+            np.column_stack([self.motion.velocity, np.zeros(len(self.motion.velocity))]), time_s
+        )[:2]
         return float(speed), float(turn)
 
     def _sweep(self, time_s: float, stamp_ns: int) -> None:

@@ -84,9 +84,7 @@ class MeshBuilder:
     ) -> None:
         """Add an upright cylinder, cone frustum or (with ``stretch_y``) elliptic cylinder."""
         angle = np.arange(sides) * (2 * np.pi / sides)
-        outline = np.c_[
-            center_xy[0] + radius_m * np.cos(angle), center_xy[1] + radius_m * stretch_y * np.sin(angle)
-        ]
+        outline = np.c_[center_xy[0] + radius_m * np.cos(angle), center_xy[1] + radius_m * stretch_y * np.sin(angle)]
         self.prism(outline, z0, z1, color, scale_top)
 
     def mesh(self) -> Mesh:

@@ -98,7 +98,7 @@ def _add_frame(b: MeshBuilder, wall: Wall, o: Opening, trim: Color) -> None:
 
 
 def floor_plan(layout: Layout, resolution_m: float = 0.05, margin_m: float = 0.5) -> FloorPlan:
-    """Plan of a layout: rooms and doors free, walls (windows too) occupied, outside unknown; a cell counts by its centre."""
+    """Plan of a layout: rooms and doors free, walls and windows occupied, outside unknown, by the cells' centers."""
     rects = [rect for room in layout.rooms for rect in room.rects]
     low = np.array([min(r[0] for r in rects), min(r[1] for r in rects)]) - margin_m
     high = np.array([max(r[2] for r in rects), max(r[3] for r in rects)]) + margin_m
@@ -133,7 +133,11 @@ def extruded_plan(plan: FloorPlan, height_m: float) -> Mesh:
             starts, stops = np.flatnonzero(np.diff(row) == 1), np.flatnonzero(np.diff(row) == -1)
             for start, stop in zip(starts, stops, strict=True):
                 at, low, high = line * res, (start - 1) * res, (stop - 1) * res
-                ends = [(low + ox, at + oy), (high + ox, at + oy)] if axis == 0 else [(at + ox, low + oy), (at + ox, high + oy)]
+                ends = (
+                    [(low + ox, at + oy), (high + ox, at + oy)]
+                    if axis == 0
+                    else [(at + ox, low + oy), (at + ox, high + oy)]
+                )
                 (x0, y0), (x1, y1) = ends
                 b.quad([[x0, y0, 0], [x1, y1, 0], [x1, y1, height_m], [x0, y0, height_m]], (212, 208, 200))
     width, depth = plan.size_m

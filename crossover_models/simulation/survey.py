@@ -35,9 +35,7 @@ def lamp_positions(level: Level) -> NDArray[np.float64]:
         extent = np.ptp(place.polygon, axis=0)
         low = place.polygon.min(axis=0)
         counts = np.maximum(1, np.round(extent / 4.5)).astype(int)
-        grid = [
-            low + extent * ((np.array([i, j]) + 0.5) / counts) for i in range(counts[0]) for j in range(counts[1])
-        ]
+        grid = [low + extent * ((np.array([i, j]) + 0.5) / counts) for i in range(counts[0]) for j in range(counts[1])]
         inside = [(float(x), float(y)) for x, y in grid if _depth(place.polygon, (float(x), float(y))) > 0.4]
         lamps += inside or [interior_point(place.polygon)]
     return np.array([(x, y, level.height_m - 0.25) for x, y in lamps], dtype=np.float64).reshape(-1, 3)
@@ -128,7 +126,7 @@ def place_cloud(
         T_map_sensor = se3_from_se2([x, y, rng.uniform(-np.pi, np.pi)], 1.4)
         clouds.append(transform_points_se3(T_map_sensor, sweep(scene, SURVEY_LIDAR, T_map_sensor, rng)))
     points = np.concatenate(clouds).astype(np.float32)
-    # Returns through doors belong to the neighbours.
+    # Returns through doors belong to the neighbors.
     kept = _within(place.polygon, points[:, :2], margin_m=0.1)
     return thinned(points[kept], voxel_m)
 

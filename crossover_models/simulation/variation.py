@@ -58,7 +58,9 @@ def refurnished(level: Level, settings: RunSettings, rng: np.random.Generator) -
         if added == wanted:
             break
         place = level.places[int(rng.integers(len(level.places)))]
-        piece_new = _new_piece(place, f"{place.place_id}/unmapped_{added + 1}", known, [f for _, f in present], keeper, rng)
+        piece_new = _new_piece(
+            place, f"{place.place_id}/unmapped_{added + 1}", known, [f for _, f in present], keeper, rng
+        )
         if piece_new is not None:
             present.append((place.place_id, piece_new))
             keeper = _OpenWays(level, [f for _, f in present], settings.radius_m, keeper.ends)
@@ -165,5 +167,19 @@ def _new_piece(
 
 
 _STANDING = frozenset(
-    {"wardrobe", "bookshelf", "shelf", "cabinet", "plant", "lamp", "armchair", "crate", "bin", "locker", "copier", "fridge", "desk"}
+    {
+        "wardrobe",
+        "bookshelf",
+        "shelf",
+        "cabinet",
+        "plant",
+        "lamp",
+        "armchair",
+        "crate",
+        "bin",
+        "locker",
+        "copier",
+        "fridge",
+        "desk",
+    }
 )

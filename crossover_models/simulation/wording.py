@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from crossover_models.building import Furnishing
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_SIZES = ((7.0, ("tiny", "small", "narrow")), (14.0, ("small", "compact", "")), (24.0, ("medium-sized", "", "comfortable")))
+_SIZES = (
+    (7.0, ("tiny", "small", "narrow")),
+    (14.0, ("small", "compact", "")),
+    (24.0, ("medium-sized", "", "comfortable")),
+)
 _OPENINGS = ("This is {}.", "{}.", "You are in {}.", "Here is {}.", "The room is {}.")
 _HOLDS = ("It has {}.", "It holds {}.", "Inside you find {}.", "It is furnished with {}.", "One sees {}.")
 
@@ -61,12 +65,12 @@ def describe(
 
 
 def _centers(furnishings: Sequence[Furnishing]) -> NDArray[np.float64]:
-    return np.array([(f.mesh.vertices.min(axis=0) + f.mesh.vertices.max(axis=0)) / 2 for f in furnishings], dtype=np.float64)
+    return np.array(
+        [(f.mesh.vertices.min(axis=0) + f.mesh.vertices.max(axis=0)) / 2 for f in furnishings], dtype=np.float64
+    )
 
 
-def relations(
-    furnishings: Sequence[Furnishing], headings: dict[str, float]
-) -> list[tuple[int, str, int]]:
+def relations(furnishings: Sequence[Furnishing], headings: dict[str, float]) -> list[tuple[int, str, int]]:
     """(target, relation, anchor) triples by index; ``headings`` are the objects' fronts (map yaw, radians) by id.
 
     Left, right, in front and behind are meant in the anchor's own frame.
