@@ -7,6 +7,7 @@ that does not exist (the time to a fix that never came) is None, never a number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -107,17 +108,18 @@ def metrics(judgement: Judgement, twins: Mapping[str, str] | None = None) -> dic
 
 
 def mirror_twins(places: Sequence[PlaceOutline], first: str, second: str) -> dict[str, str]:
-    """Pairs of places on one level whose names are equal but for a leading ``first`` or ``second``, both ways.
+    """Pairs of places on one level whose names differ only in the flat they belong to, both ways.
 
-    In buildingSMART's duplex the flats are told apart by the letters A and B: A101 is B101's mirror twin.
+    ``first`` and ``second`` are what tells the flats apart, as a word or before a number: in buildingSMART's duplex, A
+    and B, so that "Bedroom A203" and "Bedroom B203" are twins.
     """
     by_name = {(place.key, place.name): place.place_id for place in places}
+    flat = re.compile(rf"\b{re.escape(first)}(?=\d|\b)")
     out: dict[str, str] = {}
     for place in places:
-        if place.name.startswith(first):
-            other = by_name.get((place.key, second + place.name[len(first) :]))
-            if other is not None:
-                out[place.place_id], out[other] = other, place.place_id
+        other = by_name.get((place.key, flat.sub(second, place.name)))
+        if other is not None and other != place.place_id:
+            out[place.place_id], out[other] = other, place.place_id
     return out
 
 
