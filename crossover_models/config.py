@@ -169,7 +169,7 @@ def _checked(item: Field[Any], hint: Any, value: Any) -> Any:
 class AccumulationSettings(Settings):
     """How sweeps become a gravity-aligned local cloud, and the cloud a wall slice."""
 
-    window_m: float = setting(6.0, "travel after which older sweeps are forgotten", unit="m", minimum=0.1)
+    window_m: float = setting(4.0, "travel after which older sweeps are forgotten", unit="m", minimum=0.1)
     window_s: float = setting(30.0, "age after which sweeps are forgotten", unit="s", minimum=0.1)
     max_scans: int = setting(60, "most sweeps kept", minimum=1, maximum=1000)
     min_travel_m: float = setting(0.10, "travel before the next sweep is kept", unit="m", minimum=0.0)
@@ -231,7 +231,7 @@ class BeliefSettings(Settings):
     update_travel_m: float = setting(0.25, "travel between two updates by geometry", unit="m", minimum=0.0)
     update_turn_rad: float = setting(0.35, "turn between two updates by geometry", unit="rad", minimum=0.0)
     evidence_returns: float = setting(
-        20.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
+        12.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
     )
     independence_m: float = setting(1.5, "travel after which a slice is wholly new evidence", unit="m", minimum=0.1)
     null_probability: float = setting(

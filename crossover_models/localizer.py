@@ -7,7 +7,6 @@ One object serves the live node, the replay of a bag and the tests. It reads no 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
@@ -29,17 +28,18 @@ from crossover_models.estimate import (
     Retrieval,
 )
 from crossover_models.floor_plan import FloorPlan, FloorPlanError
-from crossover_models.geometry import compose_se2, interpolate_se2, relative_se2
+from crossover_models.geometry import compose_se2, relative_se2
 from crossover_models.map_source import MapSource
 from crossover_models.observation import Modality, SceneEmbedding, WallSlice
+from crossover_models.odometry import OdometryHistory
 from crossover_models.places import PlaceMap
 from crossover_models.registration import InsufficientStructure, PlanMatcher
 from crossover_models.retrieval import PlaceIndex
 
 Array = NDArray[np.float64]
 TextEncoder = Callable[[str], NDArray[np.float32]]
-# Odometry kept to answer for the stamp of data that arrive late.
-HISTORY_S = 10.0
+# An estimate that moves farther than this at once is another one.
+JUMP_M, JUMP_RAD = 1.0, 0.5
 # Hypotheses aligned one by one at an update; the rest are scored where they are.
 REFINED = 12
 
@@ -76,7 +76,7 @@ class Localizer:
         self._active = self._select_levels(settings.building, settings.level)
         self._state = LocalizationState.UNINITIALIZED
         self._failure, self._message = FailureCategory.NO_SENSOR_DATA, "no sensor data yet"
-        self._odometry: deque[tuple[int, Array]] = deque()
+        self._odometry = OdometryHistory()
         self._slice: WallSlice | None = None
         self._stamp_ns = 0
         self._embeddings: dict[Modality, SceneEmbedding] = {}
@@ -85,21 +85,16 @@ class Localizer:
         self._searched_at: Array | None = None
         self._retrieved_at: dict[Modality, Array] = {}
         self._searched_all = False
+        self._announced: tuple[LevelKey, Array] | None = None
+        self._unusable = ""
         self.last_retrieval: Retrieval | None = None
 
     # -- sensor data -----------------------------------------------------------------------------------------------
 
     def on_odometry(self, stamp_ns: int, T_odom_base: Array) -> None:
         """Carry the belief along with odometry (3,); stamps that run backwards restart the history."""
-        pose = np.asarray(T_odom_base, dtype=np.float64)
-        if self._odometry and stamp_ns <= self._odometry[-1][0]:
-            if stamp_ns == self._odometry[-1][0]:
-                return
-            self._odometry.clear()
-        self._odometry.append((stamp_ns, pose))
-        while (stamp_ns - self._odometry[0][0]) * 1e-9 > HISTORY_S:
-            self._odometry.popleft()
-        self._belief.move(pose)
+        if self._odometry.add(stamp_ns, T_odom_base):
+            self._belief.move(np.asarray(T_odom_base, dtype=np.float64))
 
     def on_embedding(self, embedding: SceneEmbedding) -> LocalizationEstimate:
         """Take one observation in and return the estimate at its stamp.
@@ -169,7 +164,7 @@ class Localizer:
             if travel_m < s.update_travel_m and turn_rad < s.update_turn_rad:
                 return
             evidence = min(1.0, (travel_m + 0.5 * turn_rad) / s.independence_m)
-        self._failure, self._message = FailureCategory.HEALTHY, ""
+        self._unusable = ""
         try:
             if len(self._belief):
                 self._update(wall_slice, evidence)
@@ -177,7 +172,7 @@ class Localizer:
                 self._search(wall_slice)
             self._updated_at = at
         except (InsufficientStructure, FloorPlanError) as error:
-            self._failure, self._message = FailureCategory.WEAK_OVERLAP, str(error)
+            self._unusable = str(error)
 
     def _update(self, wall_slice: WallSlice, evidence: float) -> None:
         """Score every hypothesis where odometry says it is now, and correct the best ones."""
@@ -243,24 +238,34 @@ class Localizer:
         belief = self._belief
         best = float(belief.weight[0]) if len(belief) else 0.0
         if self._state == LocalizationState.LOCALIZED:
-            if best < s.lost_probability:
+            if best < s.lost_probability or not self._is_announced():
                 self._state = LocalizationState.LOST
                 self._searched_all = False
         elif best >= s.localized_probability and self._searched_all:
             self._state = LocalizationState.LOCALIZED
         if self._state == LocalizationState.LOCALIZED:
+            self._announced = (belief.levels[0], belief.T_map_odom[0].copy())
             self._failure, self._message = FailureCategory.HEALTHY, "localized"
         elif self._slice is None:
             self._failure = FailureCategory.NO_SENSOR_DATA
             self._message = "no lidar data yet: an image alone names places, not a pose"
-        elif self._failure == FailureCategory.WEAK_OVERLAP:
-            pass
+        elif self._unusable:
+            self._failure, self._message = FailureCategory.WEAK_OVERLAP, self._unusable
         elif belief.null_weight >= max(best, 0.5):
             self._failure = FailureCategory.WEAK_OVERLAP
             self._message = f"no pose of the map explains what is seen (unknown {belief.null_weight:.2f})"
         else:
             self._failure = FailureCategory.AMBIGUOUS
             self._message = f"{len(belief)} poses explain what is seen, the best with probability {best:.2f}"
+
+    def _is_announced(self) -> bool:
+        """Whether the best hypothesis goes on from the pose announced last; another must earn its own announcement."""
+        at = self._belief.T_odom_base
+        if self._announced is None or at is None:
+            return True
+        level, T_map_odom = self._announced
+        step = relative_se2(compose_se2(T_map_odom, at), self._belief.poses()[0])
+        return self._belief.levels[0] == level and bool(np.hypot(step[0], step[1]) < JUMP_M and abs(step[2]) < JUMP_RAD)
 
     def estimate(self, stamp_ns: int, runtime_s: float = 0.0) -> LocalizationEstimate:
         """The answer at a stamp (ns); STALE if the newest sensor data are older than ``belief.stale_s``."""
@@ -293,15 +298,9 @@ class Localizer:
         )
 
     def _odometry_at(self, stamp_ns: int) -> Array | None:
-        """Odometry (3,) at a stamp, interpolated; the newest one beyond its end."""
-        history = self._odometry
-        if not history or stamp_ns >= history[-1][0]:
-            return self._belief.T_odom_base
-        later = next(k for k, (stamp, _) in enumerate(history) if stamp >= stamp_ns)
-        if later == 0:
-            return history[0][1]
-        (t0, a), (t1, b) = history[later - 1], history[later]
-        return interpolate_se2(a, b, (stamp_ns - t0) / (t1 - t0))
+        """Odometry (3,) at a stamp; what came with the newest slice where there is no odometry topic."""
+        pose = self._odometry.at(stamp_ns)
+        return self._belief.T_odom_base if pose is None else pose
 
     def _hypothesis(
         self, level: LevelKey, pose: Array, covariance: Array, probability: float, fit: PoseFit | None
@@ -384,7 +383,6 @@ class Localizer:
             self._searched_all = True
             self._searched_at = self._updated_at = self._slice.T_odom_aligned if self._slice else None
             self._state = LocalizationState.INITIALIZING
-            self._failure = FailureCategory.HEALTHY
             self._judge()
         top = hypotheses[0]
         spot = f"{top.level.building_id}/{top.level.level_id} {top.place_name or 'outside all places'}"
@@ -454,7 +452,7 @@ class Localizer:
         if then is not None and now is not None:
             pose = compose_se2(pose, relative_se2(then, now))
         self._belief.place(level, pose, P)
-        self._state = LocalizationState.LOCALIZED
+        self._state, self._announced = LocalizationState.LOCALIZED, None
         self._failure, self._message = FailureCategory.HEALTHY, "placed by initialpose"
         self._searched_all, self._searched_at, self._updated_at = True, self._belief.T_odom_base, None
 

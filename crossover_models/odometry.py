@@ -1,0 +1,48 @@
+"""A few seconds of odometry, so that data which arrive late are answered for their own stamp."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossover_models.geometry import interpolate_se2
+
+Array = NDArray[np.float64]
+
+
+class OdometryHistory:
+    """Planar odometry by stamp.
+
+    Args:
+        span_s: how far back it remembers, seconds.
+    """
+
+    def __init__(self, span_s: float = 10.0) -> None:
+        self._span_ns = round(span_s * 1e9)
+        self._poses: deque[tuple[int, Array]] = deque()
+
+    def add(self, stamp_ns: int, T_odom_base: Array) -> bool:
+        """Remember a pose (3,); a repeated stamp is ignored (False), one that runs backwards starts anew."""
+        if self._poses and stamp_ns <= self._poses[-1][0]:
+            if stamp_ns == self._poses[-1][0]:
+                return False
+            self._poses.clear()
+        self._poses.append((stamp_ns, np.asarray(T_odom_base, dtype=np.float64)))
+        while stamp_ns - self._poses[0][0] > self._span_ns:
+            self._poses.popleft()
+        return True
+
+    def at(self, stamp_ns: int) -> Array | None:
+        """Pose (3,) at a stamp, interpolated; the oldest or newest one beyond the ends; None before the first."""
+        poses = self._poses
+        if not poses:
+            return None
+        if stamp_ns >= poses[-1][0]:
+            return poses[-1][1]
+        later = next(k for k, (stamp, _) in enumerate(poses) if stamp >= stamp_ns)
+        if later == 0:
+            return poses[0][1]
+        (t0, a), (t1, b) = poses[later - 1], poses[later]
+        return interpolate_se2(a, b, (stamp_ns - t0) / (t1 - t0))
