@@ -24,7 +24,8 @@ TOPICS = {
     "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
     "/camera/image_raw": "sensor_msgs/msg/Image",
 }
-_FOREVER = QosTime(2147483647, 4294967295)
+# How rosbag2 writes a duration without end.
+_FOREVER = QosTime(9223372036, 854775807)
 
 
 def _qos(depth: int, durability: QosDurability) -> Qos:

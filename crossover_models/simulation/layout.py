@@ -128,7 +128,7 @@ def find_walls(rooms: tuple[LayoutRoom, ...]) -> tuple[Wall, ...]:
 def draw_openings(
     rooms: tuple[LayoutRoom, ...], walls: tuple[Wall, ...], lift: int, rng: np.random.Generator
 ) -> tuple[Opening, ...]:
-    """Draw doors so that every room is reached, from the corridor where it can be, a few more between rooms, and windows.
+    """Draw doors so that every room is reached, from the corridor where it can be, a few more doors, and windows.
 
     Raises:
         LayoutError: a room has no wall long enough for a door.
