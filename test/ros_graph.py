@@ -7,28 +7,39 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import crossover_ros.msg as messages
+import crossover_ros.srv as srv
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point, Pose
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from planted import FINGERPRINT, PlantedMap, asymmetric_plan, other_plan, scan
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_messages import cloud, header
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from crossover_models.building import Building, Level, Place
-from crossover_models.estimate import LevelKey
+from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import Array, compose_se2, inverse_se3, se3_from_se2, transform_points_se3
 from crossover_models.map_database.writer import DatabaseWriter
 from crossover_models.observation import Modality
 from crossover_ros.conversions.answers import pose_message
+from crossover_ros.encoder_node import EncoderNode
+from crossover_ros.encoder_source import EncoderSource
+from crossover_ros.localizer_node import LocalizerNode
 from crossover_ros.transforms import TransformBroadcaster
 
+G = TypeVar("G", bound="Graph")
 L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
 PLANS: dict[LevelKey, FloorPlan] = {L1: asymmetric_plan(), L2: other_plan()}
 MAP = PlantedMap(PLANS)
@@ -109,9 +120,19 @@ class Robot:
     def now_ns(self) -> int:
         return int(self.node.get_clock().now().nanoseconds)
 
+    def walls_seen(self) -> NDArray[np.float32]:
+        """(N, 2) wall returns in the base frame."""
+        return scan(PLANS[self.level], self.pose, seed=self.sweeps).points
+
+    def publish_points(self, points_base: NDArray[np.float64]) -> None:
+        """Publish points (N, 3) of the base frame as the lidar's, with transforms."""
+        self.say_where(stamp_ns := self.now_ns())
+        in_lidar = transform_points_se3(inverse_se3(T_BASE_LIDAR), points_base).astype(np.float32)
+        self.points.publish(cloud(in_lidar, "lidar", stamp_ns))
+
     def cloud_at(self, stamp_ns: int) -> PointCloud2:
         """The walls around, in the lidar's frame."""
-        seen = scan(PLANS[self.level], self.pose, seed=self.sweeps).points
+        seen = self.walls_seen()
         in_base = np.concatenate([np.c_[seen, np.full(len(seen), z)] for z in WALL_HEIGHTS_M])
         return cloud(transform_points_se3(inverse_se3(T_BASE_LIDAR), in_base).astype(np.float32), "lidar", stamp_ns)
 
@@ -193,6 +214,75 @@ class Graph:
             node.destroy_node()
 
 
+class House(Graph):
+    """Both nodes in one process, a robot, and ears for what they say."""
+
+    def __init__(self, database: str = "", **localizer: Any) -> None:
+        super().__init__()
+        self.encoder = PlantedEncoder()
+        source = EncoderSource(lambda checkpoint, device: self.encoder)
+        values = {"database": database, "diagnostics_period_s": 0.2, **localizer}
+        overrides = [Parameter(name, value=value) for name, value in values.items()]
+        self.localizer = self.add(LocalizerNode(source, subscribe_embeddings=False, parameter_overrides=overrides))
+        fast = [Parameter("diagnostics_period_s", value=0.2), Parameter("max_image_rate_hz", value=50.0)]
+        self.sensing = self.add(EncoderNode(source, self.localizer.take, parameter_overrides=fast))
+        self.results = Ear(self.client, messages.LocalizationResult, "localization", LATCHED)
+        self.transforms = Ear(self.client, TFMessage, "/tf", 100)
+        self.diagnostics = Ear(self.client, DiagnosticArray, "/diagnostics", 100)
+        self.embeddings = Ear(self.client, messages.SceneEmbedding, "scene_embedding")
+        self.robot = Robot(self.client)
+
+    def start(self) -> House:
+        assert self.in_executor(self.sensing.autostart) and self.in_executor(self.localizer.autostart)
+        wait_for(lambda: self.robot.points.get_subscription_count() and self.robot.odom.get_subscription_count())
+        wait_for(lambda: self.embeddings_published())
+        return self
+
+    def embeddings_published(self) -> int:
+        return int(self.client.count_publishers("scene_embedding"))
+
+    def drive_until(self, state: LocalizationState, timeout_s: float = 15.0) -> Any:
+        def step() -> None:
+            self.robot.step(0.2)
+
+        return wait_for(lambda: self.results.last if self.state() == state else None, timeout_s, step)
+
+    def state(self) -> int:
+        return int(self.results.last.state) if self.results.last is not None else -1
+
+    def told(self, node: str) -> dict[str, str]:
+        """Values of the newest diagnostics of a node, with its message and level."""
+        for array in reversed(self.diagnostics.heard):
+            status = array.status[0]
+            if status.name.startswith(node):
+                values = {v.key: v.value for v in status.values}
+                return {**values, "message": status.message, "level": str(status.level[0])}
+        return {}
+
+    def counts(self, node: str, key: str, at_least: int = 1) -> str:
+        return wait_for(lambda: (v := self.told(node).get(key, "")) and int(v) >= at_least and v)
+
+    def odom_to_map(self) -> list[Any]:
+        sent = [t for m in self.transforms.heard for t in m.transforms]
+        return [t for t in sent if t.child_frame_id == "odom"]
+
+    def relocalize(self, **fields: Any) -> Any:
+        return self.call(srv.Relocalize, "relocalize", srv.Relocalize.Request(**fields))
+
+    def lifecycle_state(self, name: str) -> str:
+        return str(self.call(GetState, f"{name}/get_state").current_state.label)
+
+    def change(self, name: str, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f"{name}/change_state", request).success)
+
+
+def pose_of(transform: Any) -> Any:
+    """A geometry_msgs/Transform as a Pose."""
+    t = transform.translation
+    return Pose(position=Point(x=t.x, y=t.y, z=t.z), orientation=transform.rotation)
+
+
 def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, meanwhile: Callable[[], Any] = lambda: None) -> Any:
     """Wait until a condition holds, doing something ten times a second; fails after the timeout."""
     deadline = time.monotonic() + timeout_s
@@ -206,16 +296,14 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, meanwhile: C
 
 
 @contextmanager
-def graph() -> Iterator[Graph]:
-    rclpy.init(args=["test", "--ros-args", "--log-level", "WARN"])
+def graph(make: Callable[[], G]) -> Iterator[G]:
+    """ROS initialized, a graph made by ``make``, and both gone afterwards."""
+    rclpy.init(args=["test", "--ros-args", "--log-level", "FATAL"])
     try:
-        running = Graph()
+        running = make()
         try:
             yield running
         finally:
             running.close()
     finally:
         rclpy.try_shutdown()
-
-
-__all__ = ["LATCHED", "Ear", "Graph", "PlantedEncoder", "Robot", "TFMessage", "graph", "wait_for", "write_map"]
