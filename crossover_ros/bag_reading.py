@@ -70,7 +70,7 @@ class Bag:
             self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_KILTED))
             self._reader.open()
         except Exception as error:  # A damaged file fails in whatever library reads its container.
-            raise BagError(f"{path}: cannot be read as a bag: {' '.join(str(error).split())[:300]}") from None
+            raise BagError(f"{path}: cannot be read as a bag: {_one_line(error)}") from None
         try:
             self.topics = self._find(wanted or Topics())
             self.transforms, self.bad_transforms = self._read_transforms()
@@ -102,14 +102,20 @@ class Bag:
         kinds = {name: kind for kind, name in vars(self.topics).items() if name}
         connections = self._connections()
         for connection, recorded_ns, raw in self._raw(connections):
-            message = self._reader.deserialize(raw, connection.msgtype)
+            message = self._decode(connection, raw)
             yield BagMessage(kinds[connection.topic], recorded_ns, message, connection.msgtype)
 
     def _raw(self, connections: Sequence[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
         try:
             yield from self._reader.messages(connections=connections)
-        except (AnyReaderError, OSError) as error:
-            raise BagError(f"{self.path}: {error}") from None
+        except Exception as error:  # As in opening: a damaged chunk fails in whatever library unpacks it.
+            raise BagError(f"{self.path}: damaged: {_one_line(error)}") from None
+
+    def _decode(self, connection: Connection, raw: bytes) -> Any:
+        try:
+            return self._reader.deserialize(raw, connection.msgtype)
+        except Exception as error:  # Any of the type store's, by where the bytes are wrong.
+            raise BagError(f"{self.path}: damaged message of {connection.topic}: {_one_line(error)}") from None
 
     def _connections(self) -> list[Connection]:
         chosen = set(vars(self.topics).values()) - {""}
@@ -150,7 +156,7 @@ class Bag:
         connections = [c for c in self._reader.connections if c.msgtype in TF_TYPES]
         for connection, _, raw in self._raw(connections):
             static = connection.topic.endswith("tf_static")
-            message: Any = self._reader.deserialize(raw, connection.msgtype)
+            message = self._decode(connection, raw)
             for entry in message.transforms:
                 t, q = entry.transform.translation, entry.transform.rotation
                 stamp = int(entry.header.stamp.sec) * 10**9 + int(entry.header.stamp.nanosec)
@@ -176,11 +182,15 @@ class Bag:
         for connection, _, raw in self._raw(connections):
             if first is None:
                 with suppress(ConversionError):
-                    first = stamp_ns(self._reader.deserialize(raw, connection.msgtype))
+                    first = stamp_ns(self._decode(connection, raw))
             last = (connection, raw)
         if first is None or last is None:
             raise BagError(f"{self.path}: {name} holds no stamped message")
         try:
-            return first, stamp_ns(self._reader.deserialize(last[1], last[0].msgtype))
+            return first, stamp_ns(self._decode(*last))
         except ConversionError:
             return first, self._reader.end_time
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -125,6 +125,18 @@ def picture(ns: int, encoding: str = "rgb8") -> Any:
     )
 
 
+def odometry_origin(poses: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """T_odom_map of a run: odometry starts at its origin, turned by 0.4 rad."""
+    return compose_se2(np.array([0.0, 0.0, 0.4]), inverse_se2(poses[0]))
+
+
+def sweep_points(plan: FloorPlan, pose: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
+    """(N, 3) returns of a lidar 0.1 m ahead of base_link; every one is a wall's, at three heights."""
+    seen = scan(plan, compose_se2(pose, np.array([0.1, 0.0, 0.0])), seed=seed).points
+    stacked = np.concatenate([np.c_[seen, np.full(len(seen), dz)] for dz in (-0.2, 0.0, 0.2)])
+    return stacked.astype(np.float32)
+
+
 def write_bag(
     path: Path,
     plan: FloorPlan,
@@ -135,7 +147,7 @@ def write_bag(
     encoding: str = "rgb8",
 ) -> None:
     """One sweep, frame, odometry and transform every 0.2 s along map poses; odometry starts turned by 0.4 rad."""
-    T_odom_map = compose_se2(np.array([0.0, 0.0, 0.4]), inverse_se2(poses[0]))
+    T_odom_map = odometry_origin(poses)
     kinds = {
         "/points": "sensor_msgs/msg/PointCloud2",
         "/camera/image_raw": "sensor_msgs/msg/Image",
@@ -160,10 +172,7 @@ def write_bag(
             ns = START_NS + k * STEP_NS
             at = compose_se2(T_odom_map, pose)
             base = transform("odom", "base_link", ns, float(at[0]), float(at[1]), 0.0, float(at[2]))
-            # The lidar stands 0.1 m ahead of base_link; every return is a wall's at three heights.
-            seen = scan(plan, compose_se2(pose, np.array([0.1, 0.0, 0.0])), seed=k).points
-            points = np.concatenate([np.c_[seen, np.full(len(seen), dz)] for dz in (-0.2, 0.0, 0.2)])
             put("/odom", ns, odometry(ns, at))
-            put("/points", ns + 1, cloud(ns, points.astype(np.float32)))
+            put("/points", ns + 1, cloud(ns, sweep_points(plan, pose, k)))
             put("/camera/image_raw", ns + 2, picture(ns, encoding))
             put("/tf", ns + 5_000_000, message("tf2_msgs/msg/TFMessage", transforms=[base]))

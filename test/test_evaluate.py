@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from planted import PlantedMap, asymmetric_plan, drive, other_plan
-from planted_bag import START_NS, STEP_NS, PlantedEncoder, write_bag
+from planted_bag import (
+    LIDAR_HEIGHT_M,
+    START_NS,
+    STEP_NS,
+    PlantedEncoder,
+    odometry_origin,
+    sweep_points,
+    write_bag,
+)
 from rosbags.rosbag2 import StoragePlugin
 
 from crossover_models.config import ConfigError
@@ -19,7 +27,9 @@ from crossover_models.evaluation.metrics import metrics
 from crossover_models.evaluation.results import results_table, write_estimated
 from crossover_models.evaluation.run_record import RunInfo, RunRecord, RunWriter, read_record
 from crossover_models.evaluation.trajectory import Trajectory, TrajectoryError, read_tum
+from crossover_models.geometry import compose_se2, se3_from_se2
 from crossover_models.localizer import Localizer
+from crossover_models.observation import PointCloudObservation
 from crossover_models.perception import Perception
 from crossover_ros.bag_reading import Bag, BagError, Topics
 from crossover_ros.evaluate import node_settings
@@ -53,7 +63,11 @@ def replayed(bag_path: Path, planted: PlantedMap, record: Path, **options: float
         info = RunInfo("planted", "replay", True, "planted", encoder.fingerprint, bag.started_ns, bag.finished_ns)
         with RunWriter(record, info) as writer:
             replay = Replay(
-                Perception(encoder, settings.encoder), Localizer(planted, settings.localizer), settings.encoder, writer
+                Perception(encoder, settings.encoder),
+                Localizer(planted, settings.localizer),
+                settings.encoder,
+                writer,
+                cloud_rate_hz=100.0,
             )
             replay.run(bag, relocalize_after_s=3.0, **options)
             writer.end(1.0)
@@ -142,6 +156,54 @@ def test_a_bag_without_lidar_or_no_bag_at_all_is_refused_in_one_line(planted: Pl
         with pytest.raises(BagError, match=complaint) as caught:
             Bag(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_a_bag_cut_or_altered_anywhere_is_read_or_refused_in_one_line(bag_path: Path, tmp_path: Path) -> None:
+    whole = next(bag_path.glob("*.mcap")).read_bytes()
+    rng = np.random.default_rng(0)
+    for k in range(40):
+        copy = tmp_path / str(k)
+        copy.mkdir()
+        (copy / "metadata.yaml").write_bytes((bag_path / "metadata.yaml").read_bytes())
+        data = bytearray(whole)
+        if k % 2:
+            data = data[: int(rng.integers(len(whole)))]
+        else:
+            at = int(rng.integers(len(whole) - 64))
+            data[at : at + 64] = rng.bytes(64)
+        (copy / next(bag_path.glob("*.mcap")).name).write_bytes(bytes(data))
+        try:
+            with Bag(copy) as bag:
+                for _ in bag.messages():
+                    pass
+        except BagError as error:
+            assert "\n" not in str(error)
+
+
+def test_replaying_messages_equals_calling_the_core_directly(planted: PlantedMap, tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag", planted.plans[A], POSES, leave_out=("/camera/image_raw",))
+    settings = node_settings(None)
+    encoder = PlantedEncoder(planted)
+    perception = Perception(encoder, settings.encoder)
+    localizer = Localizer(planted, settings.localizer)
+    T_base_lidar = se3_from_se2([0.1, 0.0, 0.0], LIDAR_HEIGHT_M)
+    direct = []
+    for k, pose in enumerate(POSES):
+        stamp = START_NS + k * STEP_NS
+        T_odom_base = compose_se2(odometry_origin(POSES), pose)
+        localizer.on_odometry(stamp, T_odom_base)
+        points = sweep_points(planted.plans[A], pose, k)
+        embedding = perception.on_cloud(PointCloudObservation(stamp, points, T_base_lidar, se3_from_se2(T_odom_base)))
+        assert embedding is not None
+        direct.append(localizer.on_embedding(embedding))
+    record, _ = replayed(tmp_path / "bag", planted, tmp_path / "run.jsonl")
+    assert len(record.estimates) == len(direct)
+    for event, estimate in zip(record.estimates, direct, strict=True):
+        assert event.estimate.state == estimate.state
+        assert [h.level for h in event.estimate.hypotheses] == [h.level for h in estimate.hypotheses[:12]]
+        for got, wanted in zip(event.estimate.hypotheses, estimate.hypotheses, strict=False):
+            np.testing.assert_allclose(got.T_map_base, wanted.T_map_base, atol=1e-6)
+            assert got.probability == pytest.approx(wanted.probability, abs=1e-6)
 
 
 def test_a_topic_that_is_named_must_exist_and_be_of_its_kind(bag_path: Path) -> None:
