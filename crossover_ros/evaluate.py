@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from crossover_models.config import ConfigError, Settings
-from crossover_ros.bag_reading import Bag, Topics
 from crossover_ros.settings import EncoderNodeSettings, LocalizerNodeSettings
 
 if TYPE_CHECKING:
     from crossover_models.map_database.store import MapDatabase
+    from crossover_ros.bag_reading import Topics
     from crossover_ros.encoder_source import Encoder
     from crossover_ros.replay import ReplayCounts
 
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.evaluation.results import ESTIMATED, RECORD, show_results, write_estimated, write_results
     from crossover_models.evaluation.run_record import read_record
     from crossover_models.map_database.store import MapDatabase
+    from crossover_ros.bag_reading import Topics
 
     began = time.monotonic()
     torch.set_num_threads(1)
@@ -151,6 +152,7 @@ def replay_bag(
     from crossover_models.evaluation.run_record import RunInfo, RunWriter
     from crossover_models.localizer import Localizer
     from crossover_models.perception import Perception
+    from crossover_ros.bag_reading import Bag
     from crossover_ros.replay import Replay
 
     began = time.monotonic() if began is None else began
