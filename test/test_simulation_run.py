@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from crossover_models.building import Building
 from crossover_models.config import ConfigError
 from crossover_models.estimate import LevelKey
+from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import (
     matrix_from_quaternion,
     relative_se2,
@@ -358,16 +359,26 @@ def test_furniture_changes_by_the_shares_asked_for_and_ways_stay_open():
         before = DrivableGround(level.plan, [f.mesh for f in mapped.values()], 0.25)
         after = DrivableGround(actual.plan, [f.mesh for f in present.values()], 0.25)
         for place in level.places:
-            if len(before.cells_in(place.polygon, before.largest())):
-                assert len(after.cells_in(place.polygon, after.largest())), place.name
+            if len(before.cells_in(place.polygon, before.main_region())):
+                assert len(after.cells_in(place.polygon, after.main_region())), place.name
+
+
+def test_the_robot_stays_in_the_building_however_large_the_yard():
+    level = BUILDING.levels[0]
+    plan = level.plan
+    yard = np.pad(np.where(plan.occupancy == -1, 0, plan.occupancy).astype(np.int8), 150)
+    around = FloorPlan(yard, plan.resolution_m, tuple(np.array(plan.origin_xy) - 150 * plan.resolution_m))
+    ground = DrivableGround(around, [], 0.25)
+    label = ground.main_region([place.polygon for place in level.places])
+    assert label != ground.main_region() and label == ground.label_at(level.doors[0].segment.mean(axis=0))
 
 
 def test_paths_go_through_doors_and_never_through_walls():
     level = BUILDING.levels[0]
     ground = DrivableGround(level.plan, [], 0.25)
-    roadmap = Roadmap(ground, ground.largest())
+    roadmap = Roadmap(ground, ground.main_region())
     rng = np.random.default_rng(0)
-    stands = [ground.plan.position(rng.choice(ground.cells_in(p.polygon, ground.largest()))) for p in level.places]
+    stands = [ground.plan.position(rng.choice(ground.cells_in(p.polygon, ground.main_region()))) for p in level.places]
     for a, b in itertools.pairwise(stands):
         path = roadmap.path(a, b)
         np.testing.assert_allclose(path[[0, -1]], [a, b], atol=0.04)
@@ -377,4 +388,4 @@ def test_paths_go_through_doors_and_never_through_walls():
     with pytest.raises(NoRoute, match="no way to"):
         roadmap.path(stands[0], level.plan.origin_xy)
     with pytest.raises(NoRoute, match="fits nowhere"):
-        DrivableGround(level.plan, [], 9.0).largest()
+        DrivableGround(level.plan, [], 9.0).main_region()

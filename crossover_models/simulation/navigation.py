@@ -72,23 +72,28 @@ class DrivableGround:
         rows, cols = self.labels.shape
         return int(self.labels[row, col]) if 0 <= row < rows and 0 <= col < cols else 0
 
-    def largest(self) -> int:
-        """The largest region.
+    def main_region(self, polygons: Sequence[NDArray[np.float64]] = ()) -> int:
+        """The region with most floor inside the polygons (the places: not the yard around the house), or overall.
 
         Raises:
-            NoRoute: the robot fits nowhere.
+            NoRoute: the robot fits nowhere there.
         """
-        sizes = np.bincount(self.labels.ravel())
-        if len(sizes) < 2:
+        labels = self.labels[self._inside(polygons)] if polygons else self.labels.ravel()
+        sizes = np.bincount(labels, minlength=2)
+        if not sizes[1:].any():
             raise NoRoute(f"radius_m: a robot of {self.radius_m} m fits nowhere on this level")
         return int(np.argmax(sizes[1:])) + 1
 
     def cells_in(self, polygon: NDArray[np.float64], label: int) -> NDArray[np.int64]:
         """(N, 2) (row, col) cells of a region inside a map-frame polygon."""
+        return np.argwhere(self._inside([polygon]) & (self.labels == label))
+
+    def _inside(self, polygons: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
         mask = np.zeros(self.labels.shape, dtype=np.uint8)
-        pixels = np.round((polygon - self.plan.origin_xy) / self.plan.resolution_m - 0.5).astype(np.int32)
-        cv2.fillPoly(mask, [pixels], 1)
-        return np.argwhere((mask > 0) & (self.labels == label))
+        for polygon in polygons:
+            pixels = np.round((polygon - self.plan.origin_xy) / self.plan.resolution_m - 0.5).astype(np.int32)
+            cv2.fillPoly(mask, [pixels], 1)
+        return mask > 0
 
 
 class Roadmap:

@@ -51,7 +51,7 @@ def drive(ground: DrivableGround, places: Sequence[Place], settings: RunSettings
     Raises:
         NoRoute: no place can be driven in.
     """
-    label = ground.largest()
+    label = ground.main_region([place.polygon for place in places])
     cells = {place.place_id: ground.cells_in(place.polygon, label) for place in places}
     reachable = [place.place_id for place in places if len(cells[place.place_id])]
     if not reachable:

@@ -82,12 +82,15 @@ class _OpenWays:
         # A little more room than the robot needs, so that a new piece never leaves it a bare slit.
         self.ground = DrivableGround(level.plan, [f.mesh for f in present], radius_m + 0.05)
         if ends is None:
-            label = self.ground.largest()
+            label = self._main_label()
             spots = [self.ground.cells_in(place.polygon, label) for place in level.places]
             # The roomiest cell of every place that can be driven in.
             best = [c[int(np.argmax(self.ground.clearance_m[c[:, 0], c[:, 1]]))] for c in spots if len(c)]
             ends = level.plan.position(np.array(best))
         self.ends = ends
+
+    def _main_label(self) -> int:
+        return self.ground.main_region([place.polygon for place in self.level.places])
 
     def keeps(self, mesh: Mesh) -> bool:
         """Whether all those spots stay connected, and all doors passable, with one more piece."""
@@ -97,7 +100,7 @@ class _OpenWays:
         return len(labels) == 1 and 0 not in labels
 
     def _was_open(self, segment: NDArray[np.float64]) -> bool:
-        return self.ground.label_at(segment.mean(axis=0)) == self.ground.largest()
+        return self.ground.label_at(segment.mean(axis=0)) == self._main_label()
 
     def fits(self, mesh: Mesh, others: list[Furnishing]) -> bool:
         """Whether the piece stands on free floor and touches no other."""
