@@ -141,7 +141,7 @@ def extruded_plan(plan: FloorPlan, height_m: float) -> Mesh:
                 (x0, y0), (x1, y1) = ends
                 b.quad([[x0, y0, 0], [x1, y1, 0], [x1, y1, height_m], [x0, y0, height_m]], (212, 208, 200))
     width, depth = plan.size_m
-    low, high = np.array([ox, oy]), np.array([ox + width, oy + depth])
-    b.box([*low, -0.1], [*high, 0.0], (150, 140, 126), dict.fromkeys(("-x", "+x", "-y", "+y", "-z")))
-    b.box([*low, height_m], [*high, height_m + 0.1], (232, 232, 230), dict.fromkeys(("-x", "+x", "-y", "+y", "+z")))
+    x, y = ox + width, oy + depth
+    b.box((ox, oy, -0.1), (x, y, 0.0), (150, 140, 126), dict.fromkeys(("-x", "+x", "-y", "+y", "-z")))
+    b.box((ox, oy, height_m), (x, y, height_m + 0.1), (232, 232, 230), dict.fromkeys(("-x", "+x", "-y", "+y", "+z")))
     return b.mesh()
