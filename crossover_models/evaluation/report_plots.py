@@ -137,7 +137,7 @@ def error_svg(judgement: Judgement) -> str:
 def latency_svg(judgement: Judgement) -> str:
     """Histogram of the time from sensor stamp to estimate, on a logarithmic axis, with median and 99th percentile."""
     latency_ms = np.array([1e3 * j.event.latency_s for j in judgement.estimates if j.event.latency_s is not None])
-    latency_ms = np.clip(latency_ms, 0.1, None)
+    latency_ms = np.clip(latency_ms, 1.0, None)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
         axes = figure.add_subplot()
@@ -150,7 +150,7 @@ def latency_svg(judgement: Judgement) -> str:
                 line = "--" if q == 0.5 else ":"
                 axes.axvline(value, color=INK, linewidth=1.2, linestyle=line, label=f"{name} {value:.0f} ms")
             legend_below(figure, axes, columns=2)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
