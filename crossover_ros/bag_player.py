@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, QosDurability
-from rosbags.rosbag2 import ReaderError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import Reader
 
 CLOCK = "/clock"
 NS_PER_S = 1e9
@@ -78,26 +77,39 @@ class BagFile:
     def __init__(self, path: Path, topics: Sequence[str] = ()) -> None:
         if not path.exists():
             raise PlayError(f"{path}: no such bag")
+        self.path = path
+        # rosbag2's own reader does not look into message definitions, so types nobody knows do no harm.
+        self._ros1 = path.suffix == ".bag"
         try:
-            self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_KILTED))
+            self._reader: Any = AnyReader([path]) if self._ros1 else Reader(path)
             self._reader.open()
-        except (AnyReaderError, ReaderError, OSError, ValueError) as error:
-            raise PlayError(f"{path}: is not a bag that can be read: {' '.join(str(error).split())}") from None
+        except Exception as error:  # A damaged file fails in whatever library reads its container.
+            raise PlayError(f"{path}: is not a bag that can be read: {' '.join(str(error).split())[:300]}") from None
         self.held = sorted({connection.topic for connection in self._reader.connections})
         missing = [topic for topic in topics if topic not in self.held]
         if missing:
             self._reader.close()
             raise PlayError(f"{path}: topic {', '.join(missing)} is not in the bag; it holds {', '.join(self.held)}")
         self.connections = [c for c in self._reader.connections if not topics or c.topic in topics]
-        self.start_ns, self.end_ns = self._reader.start_time, self._reader.end_time
+        self.start_ns, self.end_ns = int(self._reader.start_time), int(self._reader.end_time)
 
     def messages(
         self, connections: Sequence[Connection], start_ns: int, stop_ns: int
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """(connection, time of recording in ns, serialized message) in the order of time, CDR also of ROS 1 bags."""
-        store = self._reader.typestore
-        for connection, stamp_ns, raw in self._reader.messages(connections, start_ns, stop_ns):
-            data = raw if self._reader.is2 else store.ros1_to_cdr(raw, connection.msgtype)
+        """(connection, time of recording in ns, serialized message) in the order of time, CDR also of ROS 1 bags.
+
+        Raises:
+            PlayError: the bag is damaged further on.
+        """
+        stream = iter(self._reader.messages(connections, start_ns, stop_ns))
+        while True:
+            try:
+                connection, stamp_ns, raw = next(stream)
+                data = self._reader.typestore.ros1_to_cdr(raw, connection.msgtype) if self._ros1 else raw
+            except StopIteration:
+                return
+            except Exception as error:
+                raise PlayError(f"{self.path}: is damaged: {' '.join(str(error).split())[:300]}") from None
             yield connection, stamp_ns, bytes(data)
 
     def __enter__(self) -> BagFile:
