@@ -95,7 +95,7 @@ def test_order_of_views_and_points_does_not_matter(encoder: UnifiedEncoder) -> N
 def test_clouds_may_lie_anywhere_in_the_map_but_heights_count(encoder: UnifiedEncoder) -> None:
     cloud = room_cloud().astype(np.float64)
     here = encoder.encode_point_cloud(cloud)
-    moved = encoder.encode_point_cloud(cloud + np.array([512.0, -1024.0, 0.0]))
+    moved = encoder.encode_point_cloud(cloud + np.array([512.1, -1024.07, 0.0]))
     assert float(here @ moved) > 0.999
     assert float(here @ encoder.encode_point_cloud(cloud + np.array([0.0, 0.0, 1.5]))) < float(here @ moved)
 
@@ -142,6 +142,10 @@ def test_plan_patch_is_metric_and_turns_with_the_heading() -> None:
     turned = plan_patch(plan, SQUARE, np.pi / 2, profile)
     rotated = np.rot90(patch, -1)
     assert (np.abs(turned.astype(int) - rotated) > 8).mean() < 0.05
+    occupancy = plan.occupancy.copy()
+    occupancy[40, 60] = OCCUPIED  # a post at x = 3.025 m, y = 2.025 m: left of nothing, below the middle
+    post = plan_patch(FloorPlan(occupancy, 0.05, (0.0, 0.0)), SQUARE, 0.0, profile)[..., 0] == 0
+    assert [tuple(cell) for cell in np.argwhere(post & (patch[..., 0] != 0))] == [(63 + 10, 64)]
     columns = np.flatnonzero(inside.any(axis=0))
     assert (columns[-1] - columns[0] + 1) * 0.05 == pytest.approx(4.0, abs=0.15)
 

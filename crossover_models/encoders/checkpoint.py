@@ -57,6 +57,7 @@ def save_checkpoint(path: Path, profile: EncoderProfile, state: Mapping[str, Ten
     text = json.dumps({"schema_version": SCHEMA_VERSION, "profile": profile.to_mapping(), **about}, indent=2)
     partial = path.with_name(path.name + ".partial")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial)
+    partial.chmod(0o644)
     partial.replace(path)
     partial = path.with_suffix(".json.partial")
     partial.write_text(text + "\n", encoding="utf-8")
