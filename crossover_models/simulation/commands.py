@@ -58,17 +58,27 @@ def run(arguments: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with MapDatabase.open(arguments.database) as database, Progress(*columns, console=console) as progress:
-        task = progress.add_task("run", total=settings.duration_s)
-        result = simulate(
-            database,
-            arguments.out,
-            settings,
-            lambda done_s: progress.update(task, completed=done_s),
-            building=arguments.building,
-            level=arguments.level,
-            overwrite=arguments.overwrite,
-        )
+    bar = Progress(*columns, console=console)
+    task = bar.add_task("run", total=settings.duration_s)
+
+    def report(done_s: float) -> None:
+        # Shown only once there is progress, so that a refused run says nothing but why.
+        bar.start()
+        bar.update(task, completed=done_s)
+
+    try:
+        with MapDatabase.open(arguments.database) as database:
+            result = simulate(
+                database,
+                arguments.out,
+                settings,
+                report,
+                building=arguments.building,
+                level=arguments.level,
+                overwrite=arguments.overwrite,
+            )
+    finally:
+        bar.stop()
     changes = result.changes
     table = Table(title=f"Simulated run in {result.directory}", show_header=False)
     table.add_row("distance", f"{result.distance_m:.1f} m")
