@@ -32,6 +32,7 @@ from crossover_models.map_database.file_format import (
 from crossover_models.map_database.schema import SCHEMA_VERSION, content_fingerprint
 from crossover_models.observation import Modality
 
+
 @dataclass(frozen=True)
 class LevelRecord:
     """One level; ``T_building_map`` (3,) places its map frame in the building's, lengths in metres."""
@@ -264,7 +265,9 @@ class MapDatabase:
             (building_id, modality.value),
         )
         if any(len(row[1]) != 4 * self.embedding_dim for row in rows):
-            raise DatabaseError(f"{self.path}: damaged map database: a vector of {building_id} is not {self.embedding_dim} long")
+            raise DatabaseError(
+                f"{self.path}: damaged map database: a vector of {building_id} is not {self.embedding_dim} long"
+            )
         matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4").astype(np.float32)
         return tuple(row[0] for row in rows), matrix.reshape(len(rows), self.embedding_dim)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crossover_models import __version__
 from crossover_models.building import Building, Level, Mesh, Place
 from crossover_models.map_database.codec import CodecError, encode_array, encode_jpeg, encode_nav2, encode_png
+from crossover_models.map_database.file_format import DatabaseError, check_replaceable, map_file_stem
 from crossover_models.map_database.schema import (
     APPLICATION_ID,
     PAGE_SIZE,
@@ -24,7 +25,6 @@ from crossover_models.map_database.schema import (
     SCHEMA_VERSION,
     content_fingerprint,
 )
-from crossover_models.map_database.file_format import DatabaseError, check_replaceable, map_file_stem
 from crossover_models.observation import Modality
 
 
@@ -68,7 +68,7 @@ class DatabaseWriter:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         connection.execute(SCHEMA)
         meta = {
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "software_version": __version__,
             "encoder_fingerprint": self.encoder_fingerprint,
             "encoder_profile": profile,
@@ -134,9 +134,7 @@ class DatabaseWriter:
             )
         return row
 
-    def add_embeddings(
-        self, building_id: str, modality: Modality, vectors: Mapping[str, NDArray[np.float32]]
-    ) -> None:
+    def add_embeddings(self, building_id: str, modality: Modality, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Write one modality's unit vectors (D,) of a building added before; places left out stay absent.
 
         Raises:
