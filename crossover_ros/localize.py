@@ -47,11 +47,10 @@ def run(argv: Sequence[str] | None, nodes: Sequence[str]) -> int:
     import rclpy
     from rclpy.utilities import remove_ros_args
 
-    command = sys.argv[0]
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(nodes).parse_args(remove_ros_args([command, *given])[1:])
-    rclpy.init(args=[command, *given])
+    given = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     try:
+        arguments = _parser(nodes).parse_args(remove_ros_args(given)[1:])
+        rclpy.init(args=given)
         return _spin(nodes, arguments)
     except (ValueError, RuntimeError) as error:
         print(f"crossover: {' '.join(str(error).split())}", file=sys.stderr)

@@ -38,7 +38,11 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def __init__(self, name: str, defaults: S, elsewhere: Collection[str], **options: Any) -> None:
         super().__init__(name, **options)
-        self.settings: S = parameters.declare(self, defaults, elsewhere)
+        try:
+            self.settings: S = parameters.declare(self, defaults, elsewhere)
+        except ValueError:
+            super().destroy_node()
+            raise
         parameters.follow(self, lambda: self.settings, self._accept)
         self.active = False
         self.configured = False
