@@ -172,7 +172,7 @@ class DatabaseWriter:
         connection.close()
         self._connection = None
         _sync(self._temporary)
-        os.replace(self._temporary, self.out)
+        self._temporary.replace(self.out)
         _sync(self.out.parent)
         self.discard()
 
@@ -194,7 +194,7 @@ class DatabaseWriter:
         if self._connection is None:
             raise DatabaseError(f"{self.out}: this build is already closed")
         marks = ", ".join("?" * len(values))
-        self._connection.execute(f"INSERT INTO {table} VALUES({marks})", tuple(values))  # type: ignore[arg-type]
+        self._connection.execute(f"INSERT INTO {table} VALUES({marks})", tuple(values))
         return self._connection.last_insert_rowid()
 
     def __enter__(self) -> Self:
