@@ -1,0 +1,293 @@
+"""``crossover bench laser2d``: real 2D laser scans localized from scratch on plans drawn from other scans.
+
+Map and query scans of a building come from the same run, which flatters every method; the output says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from crossover_models.config import RegistrationSettings
+    from crossover_models.floor_plan import FloorPlan
+
+BUILDINGS = ("fr079", "intel")
+DEFAULT_DATA = Path("../shared/data/laser2d")
+# R@0.5 m of a plain exhaustive likelihood-field search over one 180-degree scan, measured before this package existed.
+PLAIN_R_0_5 = {"fr079": 0.61, "intel": 0.67}
+METHODS = ("crossover", "likelihood field alone")
+
+
+class BenchmarkError(ValueError):
+    """Data that cannot be benchmarked; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class LaserScans:
+    """Planar scans of one building.
+
+    Attributes:
+        ranges_m: (N, B).
+        poses: (N, 3) of the laser, metres and radians.
+        bearings_rad: (B,).
+        range_max_m: ranges from here on are no returns.
+    """
+
+    ranges_m: NDArray[np.float64]
+    poses: NDArray[np.float64]
+    bearings_rad: NDArray[np.float64]
+    range_max_m: float
+
+
+def add_command(subparsers: Any) -> None:
+    """Add the benchmark to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "laser2d",
+        help="localize real 2D laser scans from scratch",
+        description="Draw an occupancy plan from a building's map scans and localize every query scan on it, each from "
+        "scratch and alone. Resumes where it was interrupted.",
+    )
+    parser.add_argument("--json", type=Path, required=True, help="file to write the figures to")
+    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"folder of the scans ({DEFAULT_DATA})")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="localize every N-th query only")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry out ``crossover bench laser2d``."""
+    import torch
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from crossover_models.config import RegistrationSettings
+
+    if arguments.every < 1:
+        raise BenchmarkError(f"--every: must be at least 1, got {arguments.every}")
+    torch.set_num_threads(1)
+    scans = {
+        b: (read_scans(arguments.data / f"{b}_map.npz"), read_scans(arguments.data / f"{b}_query.npz"))
+        for b in BUILDINGS
+    }
+    settings = RegistrationSettings()
+    variants = dict(zip(METHODS, (settings, replace(settings, violation_weight=0.0)), strict=True))
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    journal = arguments.json.with_suffix(".partial.jsonl")
+    done = _read_journal(journal, _key(variants, arguments.every))
+    total = len(METHODS) * sum(len(query.poses[:: arguments.every]) for _, query in scans.values())
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress, journal.open("a", encoding="utf-8") as out:
+        if not done:
+            out.truncate(0)
+            out.write(json.dumps({"key": _key(variants, arguments.every)}) + "\n")
+        task = progress.add_task("laser2d", total=total, completed=len(done))
+        for building, (mapped, query) in scans.items():
+            rows = [(m, k) for m in METHODS for k in range(0, len(query.poses), arguments.every)]
+            missing = [(m, k) for m, k in rows if (building, m, k) not in done]
+            if not missing:
+                continue
+            progress.update(task, description=f"laser2d {building}")
+            for row in _localize(building, draw_plan(mapped), query, variants, missing):
+                done[building, row["method"], row["query"]] = row
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+                progress.advance(task)
+    figures = {
+        building: {m: summarize([row for (b, n, _), row in done.items() if b == building and n == m]) for m in METHODS}
+        for building in BUILDINGS
+    }
+    pooled = {m: summarize([row for (_, n, _), row in done.items() if n == m]) for m in METHODS}
+    _print(figures, pooled)
+    result: dict[str, Any] = {building: by_method["crossover"] for building, by_method in figures.items()}
+    result["pooled"] = pooled["crossover"]
+    result["likelihood_field_alone"] = {
+        **{building: by_method["likelihood field alone"] for building, by_method in figures.items()},
+        "pooled": pooled["likelihood field alone"],
+    }
+    result["every"] = arguments.every
+    result["note"] = "real scans; map and query come from the same run, which flatters every method"
+    arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    journal.unlink()
+    return 0
+
+
+def read_scans(path: Path) -> LaserScans:
+    """Read scans from an NPZ file with ``ranges_m``, ``pose_xy_yaw``, ``angle_min_rad``, ``angle_increment_rad``,
+    ``range_max_m``; never unpickles.
+
+    Raises:
+        BenchmarkError: no such file, not NPZ, a missing array, or shapes that do not agree.
+    """
+    import zipfile
+
+    import numpy as np
+
+    if not path.is_file():
+        raise BenchmarkError(f"{path}: no such file; give the folder of the scans with --data")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            ranges = np.asarray(data["ranges_m"], dtype=np.float64)
+            poses = np.asarray(data["pose_xy_yaw"], dtype=np.float64)
+            start, step, limit = (float(data[k]) for k in ("angle_min_rad", "angle_increment_rad", "range_max_m"))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise BenchmarkError(f"{path}: {error}") from None
+    if ranges.ndim != 2 or poses.shape != (len(ranges), 3):
+        raise BenchmarkError(f"{path}: ranges_m {ranges.shape} and pose_xy_yaw {poses.shape} do not agree")
+    return LaserScans(ranges, poses, start + step * np.arange(ranges.shape[1]), limit)
+
+
+def draw_plan(scans: LaserScans) -> FloorPlan:
+    """The plan that the map scans draw."""
+    from crossover_models.evaluation.laser_map import plan_from_scans
+
+    return plan_from_scans(scans.ranges_m, scans.poses, scans.bearings_rad, scans.range_max_m)
+
+
+def _localize(
+    building: str,
+    plan: FloorPlan,
+    query: LaserScans,
+    variants: dict[str, RegistrationSettings],
+    rows: list[tuple[str, int]],
+) -> Iterator[dict[str, Any]]:
+    """Register query scans one by one; a scan that cannot be registered is a row without an error (a failure)."""
+    import numpy as np
+
+    from crossover_models.accumulation import scan_slice
+    from crossover_models.estimate import LevelKey
+    from crossover_models.geometry import wrap_angle
+    from crossover_models.registration import InsufficientStructure, PlanMatcher
+
+    level = LevelKey(building, "scans")
+    matchers = {method: PlanMatcher({level: plan}, settings) for method, settings in variants.items()}
+    step = float(query.bearings_rad[1] - query.bearings_rad[0])
+    for method, k in rows:
+        scan = scan_slice(
+            0, query.ranges_m[k], float(query.bearings_rad[0]), step, 0.05, query.range_max_m, np.eye(4), np.eye(4)
+        )
+        began = time.process_time()
+        try:
+            fits = matchers[method].register(scan)
+        except InsufficientStructure:
+            fits = ()
+        row: dict[str, Any] = {
+            "building": building,
+            "method": method,
+            "query": k,
+            "seconds": time.process_time() - began,
+            "error_m": None,
+            "error_deg": None,
+            "margin": 0.0,
+        }
+        if fits:
+            offset = fits[0].T_map_aligned - query.poses[k]
+            row["error_m"] = float(np.hypot(offset[0], offset[1]))
+            row["error_deg"] = float(np.degrees(abs(wrap_angle(offset[2]))))
+            second = fits[1].score if len(fits) > 1 else fits[0].score - variants[method].search_margin
+            row["margin"] = fits[0].score - second
+        yield row
+
+
+def summarize(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
+    """Recall over all rows, failures included; AUROC of the margin at telling right (0.5 m) from wrong; CPU seconds."""
+    import numpy as np
+
+    if not rows:
+        return {
+            "r_0_1": None,
+            "r_0_5": None,
+            "r_1": None,
+            "r_1m30": None,
+            "auroc": None,
+            "seconds_per_query": None,
+            "n": 0,
+        }
+    error = np.array([np.inf if row["error_m"] is None else row["error_m"] for row in rows])
+    turn = np.array([np.inf if row["error_deg"] is None else row["error_deg"] for row in rows])
+    margin = np.array([row["margin"] for row in rows])
+    return {
+        "r_0_1": float((error <= 0.1).mean()),
+        "r_0_5": float((error <= 0.5).mean()),
+        "r_1": float((error <= 1.0).mean()),
+        "r_1m30": float(((error <= 1.0) & (turn <= 30.0)).mean()),
+        "auroc": auroc(margin[error <= 0.5], margin[error > 0.5]),
+        "seconds_per_query": float(np.median([row["seconds"] for row in rows])),
+        "n": len(rows),
+    }
+
+
+def auroc(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> float | None:
+    """Probability that a right answer has the larger value than a wrong one, ties half; None if either is empty."""
+    import numpy as np
+
+    if not len(right) or not len(wrong):
+        return None
+    above = (right[:, None] > wrong[None]).mean()
+    return float(above + 0.5 * np.mean(right[:, None] == wrong[None]))
+
+
+def _key(variants: dict[str, RegistrationSettings], every: int) -> str:
+    described = {method: settings.to_mapping() for method, settings in variants.items()}
+    return hashlib.sha256(json.dumps([described, every], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read_journal(path: Path, key: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Rows of an interrupted run with the same settings; a last line cut short by a kill is dropped."""
+    done: dict[tuple[str, str, int], dict[str, Any]] = {}
+    if not path.is_file():
+        return done
+    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        if not lines or json.loads(lines[0]).get("key") != key:
+            return done
+        for line in lines[1:]:
+            row = json.loads(line)
+            done[row["building"], row["method"], row["query"]] = row
+    except ValueError:
+        pass
+    return done
+
+
+def _print(figures: dict[str, dict[str, dict[str, Any]]], pooled: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="Real 180-degree scans, each localized from scratch",
+        caption="map and query come from the same run, which flatters every method; CPU seconds on one thread",
+    )
+    table.add_column("building")
+    table.add_column("method")
+    for column in ("R@0.1 m", "R@0.5 m", "R@1 m", "R@1 m 30 deg", "AUROC", "s/query", "queries"):
+        table.add_column(column, justify="right")
+    for building, by_method in [*figures.items(), ("pooled", pooled)]:
+        for method, f in by_method.items():
+            cells = [f[k] for k in ("r_0_1", "r_0_5", "r_1", "r_1m30", "auroc", "seconds_per_query")]
+            table.add_row(building, method, *("-" if v is None else f"{v:.3f}" for v in cells), str(f["n"]))
+    console = Console()
+    console.print(table)
+    known = ", ".join(f"{value:.2f} ({building})" for building, value in PLAIN_R_0_5.items())
+    console.print(f"for comparison, a plain exhaustive likelihood-field search measured earlier: R@0.5 m {known}")
