@@ -19,7 +19,7 @@ from crossover_ros.demo_steps import DEFAULT_OUT, DURATION_S, RUN, STEPS, DemoOp
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from crossover_ros.encoder_source import Encoder
+    from crossover_models.encoders import UnifiedEncoder
     from crossover_ros.live_run import LiveOutcome
 
 LOG = "nodes.log"
@@ -43,6 +43,7 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--database", type=Path, help="drive in this map and make no demo building")
     parser.add_argument("--building", default="", help="drive in this building of the map")
     parser.add_argument("--level", default="", help="drive on this level")
+    parser.add_argument("--checkpoint", default="", help="encoders; default: the shipped ones")
     parser.add_argument("--params", type=Path, help="parameters of the nodes, as config/localize.yaml")
     parser.add_argument("--apply", action="store_true", help="the mid-run relocalize call replaces the belief")
     parser.add_argument("--fresh", action="store_true", help="repeat finished steps")
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.database,
         arguments.building,
         arguments.level,
+        checkpoint=arguments.checkpoint,
         params=arguments.params,
         apply=arguments.apply,
         keep_going=arguments.keep_going,
@@ -95,7 +97,7 @@ def demo(options: DemoOptions) -> int:
     console = Console(stderr=True)
     options.out.mkdir(parents=True, exist_ok=True)
     with _progress(console) as progress:
-        encoder = load_encoder()
+        encoder = load_encoder(options.checkpoint)
         database = make_map(options, encoder, progress)
         run_key = make_run(options, database, progress)
         try:
@@ -108,7 +110,7 @@ def demo(options: DemoOptions) -> int:
 
 
 def _run_nodes(
-    options: DemoOptions, database_path: Path, encoder: Encoder, progress: Progress, began: float
+    options: DemoOptions, database_path: Path, encoder: UnifiedEncoder, progress: Progress, began: float
 ) -> LiveOutcome:
     """The real nodes on the bag."""
     from crossover_models.evaluation.results import RECORD
@@ -137,6 +139,7 @@ def _run_nodes(
         REMAPS,
         relocalize_at_s=(info.finished_ns - info.started_ns) * 0.5e-9,
         apply=options.apply,
+        checkpoint=options.checkpoint,
         params=options.params,
         keep_going=options.keep_going,
     )

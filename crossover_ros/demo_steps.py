@@ -13,7 +13,7 @@ from crossover_models import __version__
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from crossover_ros.encoder_source import Encoder
+    from crossover_models.encoders import UnifiedEncoder
 
 DEFAULT_OUT = Path("build/demo")
 DURATION_S = 80.0
@@ -31,6 +31,7 @@ class DemoOptions:
         source: a map database to use in place of the demo building; None to make that.
         building, level: where the robot drives; empty for the first.
         levels, rooms_per_level, views: size of the demo building, and pictures of each room in its survey.
+        checkpoint: encoders; empty for the shipped ones.
         params: parameter file of the nodes, if any.
         apply: the mid-run relocalize call replaces the belief.
         keep_going: an interrupt ends the run early, and what was recorded is reported.
@@ -45,12 +46,13 @@ class DemoOptions:
     levels: int = 2
     rooms_per_level: int = 6
     views: int = 8
+    checkpoint: str = ""
     params: Path | None = None
     apply: bool = False
     keep_going: bool = False
 
 
-def make_map(options: DemoOptions, encoder: Encoder, progress: Progress) -> Path:
+def make_map(options: DemoOptions, encoder: UnifiedEncoder, progress: Progress) -> Path:
     """The demo building's database, made unless it is there already."""
     from crossover_models.map_database.store import MapDatabase
 
@@ -67,11 +69,11 @@ def make_map(options: DemoOptions, encoder: Encoder, progress: Progress) -> Path
         "encoder": encoder.fingerprint,
     }
     if path.is_file() and finished(options.out, "map") == key:
-        progress.add_task("map database: kept from before", total=1, completed=1)
+        progress.update(progress.add_task("map database: kept from before", total=1), completed=1)
         return path
     import numpy as np
-    from crossover_models.map_database.build import build_database
 
+    from crossover_models.map_database.build import build_database
     from crossover_models.simulation.procedural import generate_building
     from crossover_models.simulation.survey import survey
 
@@ -86,9 +88,9 @@ def make_map(options: DemoOptions, encoder: Encoder, progress: Progress) -> Path
     progress.update(task, total=sum(len(level.places) for level in building.levels))
     rng = np.random.default_rng(options.seed)
     building = survey(building, rng, options.views, progress=lambda _: progress.advance(task))
-    task = progress.add_task("build the map database", total=None)
-    build_database(building, encoder, path)
-    progress.update(task, total=1, completed=1)
+    count = sum(len(level.places) for level in building.levels)
+    task = progress.add_task("build the map database", total=count)
+    build_database(building, encoder, path, lambda _: progress.advance(task))
     finish(options.out, "map", key)
     return path
 
@@ -110,7 +112,7 @@ def make_run(options: DemoOptions, database_path: Path, progress: Progress) -> M
         }
         directory = options.out / RUN
         if directory.is_dir() and finished(options.out, "run") == key:
-            progress.add_task("simulated run: kept from before", total=1, completed=1)
+            progress.update(progress.add_task("simulated run: kept from before", total=1), completed=1)
             return key
         task = progress.add_task("simulate the robot", total=options.duration_s)
         simulate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ class LiveRun:
         duration_s: play only so much of the bag; 0 for all.
         relocalize_at_s: bag time of the call of relocalize; None for no call.
         apply: the call's answer becomes the belief.
+        checkpoint: encoders of the nodes; empty for the shipped ones.
         params: parameter file of the nodes, if any.
         keep_going: an interrupt ends the run early, as if the bag ended there; else it ends everything.
     """
@@ -56,6 +58,7 @@ class LiveRun:
     duration_s: float = 0.0
     relocalize_at_s: float | None = None
     apply: bool = False
+    checkpoint: str = ""
     params: Path | None = None
     keep_going: bool = False
 
@@ -89,6 +92,7 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
         began: ``time.monotonic()`` from which the record's wall time counts.
 
     Raises:
+        KeyboardInterrupt: SIGINT, unless ``plan.keep_going`` and something was played; the nodes are stopped first.
         ChildDied: the nodes ended before the run did.
         LiveRunError: they did not become active in time, or nothing subscribed to the bag.
     """
@@ -102,6 +106,9 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
 
     from crossover_ros.recorder import Recorder
 
+    interrupted = threading.Event()
+    # Not the default handler: an exception in the middle of rclpy's conversions comes out as another one.
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     rclpy.init(args=["crossover"], signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     try:
@@ -109,7 +116,7 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
             recorder = Recorder(writer, plan.info.started_ns)
             executor.add_node(recorder)
             try:
-                played_s = _Session(plan, nodes, recorder, executor, tell).carry_out()
+                played_s = _Session(plan, nodes, recorder, executor, tell, interrupted).carry_out()
             finally:
                 executor.remove_node(recorder)
                 recorder.destroy_node()
@@ -119,6 +126,7 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
     finally:
         executor.shutdown()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, before)
 
 
 def _command(plan: LiveRun) -> list[str]:
@@ -133,6 +141,7 @@ def _command(plan: LiveRun) -> list[str]:
         "--database",
         str(plan.database),
         "--use-sim-time",
+        *(["--checkpoint", plan.checkpoint] if plan.checkpoint else []),
         *ros,
     ]
 
@@ -140,9 +149,17 @@ def _command(plan: LiveRun) -> list[str]:
 class _Session:
     """One run: the recorder spins here, the bag player in a thread of its own."""
 
-    def __init__(self, plan: LiveRun, nodes: Supervised, recorder: Recorder, executor: Any, tell: Tell) -> None:
+    def __init__(
+        self,
+        plan: LiveRun,
+        nodes: Supervised,
+        recorder: Recorder,
+        executor: Any,
+        tell: Tell,
+        interrupted: threading.Event,
+    ) -> None:
         self._plan, self._nodes, self._recorder = plan, nodes, recorder
-        self._executor, self._tell = executor, tell
+        self._executor, self._tell, self._interrupted = executor, tell, interrupted
         self._stop = threading.Event()
         self._played_s = 0.0
         self._failure: Exception | None = None
@@ -167,6 +184,8 @@ class _Session:
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=0.05)
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
         self._nodes.check()
 
     def _wait_until_active(self) -> None:
