@@ -373,6 +373,19 @@ def test_the_robot_stays_in_the_building_however_large_the_yard():
     assert label != ground.main_region() and label == ground.label_at(level.doors[0].segment.mean(axis=0))
 
 
+def test_one_more_obstacle_is_the_same_as_having_had_it_all_along():
+    level = BUILDING.levels[0]
+    meshes = [f.mesh for p in level.places for f in p.furnishings]
+    for k in range(0, len(meshes), 4):
+        rest = meshes[:k] + meshes[k + 1 :]
+        added, whole = (
+            DrivableGround(level.plan, rest, 0.3).with_obstacle(meshes[k]),
+            DrivableGround(level.plan, meshes, 0.3),
+        )
+        assert np.array_equal(added.labels > 0, whole.labels > 0)
+        assert np.array_equal(added.clearance_m, whole.clearance_m)
+
+
 def test_paths_go_through_doors_and_never_through_walls():
     level = BUILDING.levels[0]
     ground = DrivableGround(level.plan, [], 0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -29,41 +30,65 @@ def footprint(mesh: Mesh) -> NDArray[np.float32] | None:
     return np.asarray(cv2.convexHull(np.ascontiguousarray(low[:, :2])), dtype=np.float32)[:, 0]
 
 
+def _pixels(plan: FloorPlan, mesh: Mesh) -> NDArray[np.int32] | None:
+    """Footprint as (col, row) cells, for drawing."""
+    outline = footprint(mesh)
+    if outline is None:
+        return None
+    return np.round((outline - plan.origin_xy) / plan.resolution_m - 0.5).astype(np.int32)
+
+
+def _distance(free: NDArray[np.uint8], edge: int = 0) -> NDArray[np.float32]:
+    """Cells to the nearest zero; beyond the raster lie ones if ``edge``, else zeros."""
+    padded = np.pad(free, 1, constant_values=edge)
+    field = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(field[1:-1, 1:-1], dtype=np.float32)
+
+
 class DrivableGround:
     """Free floor of a level: inside, off the walls, off the furniture.
 
     Attributes:
-        clearance_m: (rows, cols) distance to the nearest cell that is not free.
+        plan: the level's plan.
+        radius_m: of the robot.
         labels: (rows, cols) connected regions in which the robot's center can move, 0 where it cannot be.
     """
 
     def __init__(self, plan: FloorPlan, obstacles: Sequence[Mesh], radius_m: float) -> None:
-        self.plan, self.radius_m = plan, radius_m
-        self._free = (plan.occupancy == FREE).astype(np.uint8)
+        free = (plan.occupancy == FREE).astype(np.uint8)
         for mesh in obstacles:
-            self._block(mesh)
-        self._measure()
+            outline = _pixels(plan, mesh)
+            if outline is not None:
+                cv2.fillConvexPoly(free, outline, 0)
+        self._set(plan, radius_m, free, (_distance(free) * plan.resolution_m > radius_m).astype(np.uint8))
 
-    def _block(self, mesh: Mesh) -> None:
-        outline = footprint(mesh)
-        if outline is not None:
-            pixels = np.round((outline - self.plan.origin_xy) / self.plan.resolution_m - 0.5).astype(np.int32)
-            cv2.fillConvexPoly(self._free, pixels, 0)
-
-    def _measure(self) -> None:
-        padded = np.pad(self._free, 1)
-        distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        self.clearance_m: NDArray[np.float32] = np.asarray(distance * self.plan.resolution_m, dtype=np.float32)
-        _, labels = cv2.connectedComponents((self.clearance_m > self.radius_m).astype(np.uint8), connectivity=4)
+    def _set(self, plan: FloorPlan, radius_m: float, free: NDArray[np.uint8], drivable: NDArray[np.uint8]) -> None:
+        self.plan, self.radius_m, self._free, self._drivable = plan, radius_m, free, drivable
+        _, labels = cv2.connectedComponents(drivable, connectivity=4)
         self.labels = np.asarray(labels, dtype=np.int32)
 
+    @cached_property
+    def clearance_m(self) -> NDArray[np.float32]:
+        """(rows, cols) distance to the nearest cell that is not free."""
+        return np.asarray(_distance(self._free) * self.plan.resolution_m, dtype=np.float32)
+
     def with_obstacle(self, mesh: Mesh) -> DrivableGround:
-        """The ground with one more piece of furniture on it."""
+        """The ground with one more piece of furniture on it; only the piece's surroundings are measured again."""
+        outline = _pixels(self.plan, mesh)
+        if outline is None:
+            return self
+        margin = int(np.ceil(self.radius_m / self.plan.resolution_m)) + 2
+        low = np.clip(outline.min(axis=0) - margin, 0, self.labels.shape[::-1])
+        high = np.clip(outline.max(axis=0) + margin + 1, 0, self.labels.shape[::-1])
+        window = (slice(low[1], high[1]), slice(low[0], high[0]))
+        free, drivable = self._free.copy(), self._drivable.copy()
+        cv2.fillConvexPoly(free, outline, 0)
+        off = np.ones(tuple((high - low)[::-1]), dtype=np.uint8)
+        cv2.fillConvexPoly(off, outline - low.astype(np.int32), 0)
+        if off.size:
+            drivable[window] &= (_distance(off, edge=1) * self.plan.resolution_m > self.radius_m).astype(np.uint8)
         other = DrivableGround.__new__(DrivableGround)
-        other.plan, other.radius_m = self.plan, self.radius_m
-        other._free = self._free.copy()
-        other._block(mesh)
-        other._measure()
+        other._set(self.plan, self.radius_m, free, drivable)
         return other
 
     def label_at(self, point_xy: ArrayLike) -> int:

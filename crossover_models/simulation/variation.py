@@ -44,26 +44,26 @@ def refurnished(level: Level, settings: RunSettings, rng: np.random.Generator) -
     movable = [i for i, (_, f) in enumerate(present) if f.category not in _FIXED | WALL_MOUNTED]
     chosen = {int(i) for i in rng.permutation(movable)[: round(settings.furniture_moved * mapped)]}
     keeper = _OpenWays(level, [f for _, f in present], settings.radius_m)
+    boxes = np.array([_bounds(f.mesh) for _, f in present]).reshape(-1, 2, 3)
     count = 0
     for i in sorted(chosen):
         place_id, piece = present[i]
-        shifted = _shifted(piece, [f for j, (_, f) in enumerate(present) if j != i], keeper, rng)
+        shifted = _shifted(piece, np.delete(boxes, i, axis=0), keeper, rng)
         if shifted is not None:
-            present[i] = (place_id, shifted)
-            keeper = _OpenWays(level, [f for _, f in present], settings.radius_m, keeper.ends)
+            present[i], boxes[i] = (place_id, shifted), _bounds(shifted.mesh)
             count += 1
+    # While pieces were moved, their old places counted as taken; now they are free again.
+    keeper = _OpenWays(level, [f for _, f in present], settings.radius_m, keeper.ends)
     wanted = round(settings.furniture_added * max(mapped, 3 * len(level.places)))
     added = 0
     for _ in range(3 * wanted):
         if added == wanted:
             break
         place = level.places[int(rng.integers(len(level.places)))]
-        piece_new = _new_piece(
-            place, f"{place.place_id}/unmapped_{added + 1}", known, [f for _, f in present], keeper, rng
-        )
+        piece_new = _new_piece(place, f"{place.place_id}/unmapped_{added + 1}", known, boxes, keeper, rng)
         if piece_new is not None:
             present.append((place.place_id, piece_new))
-            keeper = _OpenWays(level, [f for _, f in present], settings.radius_m, keeper.ends)
+            boxes = np.concatenate([boxes, [_bounds(piece_new.mesh)]])
             added += 1
     places = tuple(
         replace(place, furnishings=tuple(f for place_id, f in present if place_id == place.place_id))
@@ -73,7 +73,7 @@ def refurnished(level: Level, settings: RunSettings, rng: np.random.Generator) -
 
 
 class _OpenWays:
-    """Checks that the spots which can be driven between stay so."""
+    """Keeps the spots which can be driven between connected while furniture is put on the ground."""
 
     def __init__(
         self, level: Level, present: list[Furnishing], radius_m: float, ends: NDArray[np.float64] | None = None
@@ -82,47 +82,49 @@ class _OpenWays:
         # A little more room than the robot needs, so that a new piece never leaves it a bare slit.
         self.ground = DrivableGround(level.plan, [f.mesh for f in present], radius_m + 0.05)
         if ends is None:
-            label = self._main_label()
+            label = self.ground.main_region([place.polygon for place in level.places])
             spots = [self.ground.cells_in(place.polygon, label) for place in level.places]
-            # The roomiest cell of every place that can be driven in.
+            # The roomiest cell of every place that can be driven in, and the doors that can be driven through.
             best = [c[int(np.argmax(self.ground.clearance_m[c[:, 0], c[:, 1]]))] for c in spots if len(c)]
-            ends = level.plan.position(np.array(best))
+            doors = [door.segment.mean(axis=0) for door in level.doors]
+            open_doors = [middle for middle in doors if self.ground.label_at(middle) == label]
+            ends = np.vstack([level.plan.position(np.array(best)), *open_doors])
         self.ends = ends
 
-    def _main_label(self) -> int:
-        return self.ground.main_region([place.polygon for place in self.level.places])
-
-    def keeps(self, mesh: Mesh) -> bool:
-        """Whether all those spots stay connected, and all doors passable, with one more piece."""
+    def takes(self, mesh: Mesh) -> bool:
+        """Put one more piece on the ground, unless that would part the spots."""
         ground = self.ground.with_obstacle(mesh)
         labels = {ground.label_at(end) for end in self.ends}
-        labels |= {ground.label_at(d.segment.mean(axis=0)) for d in self.level.doors if self._was_open(d.segment)}
-        return len(labels) == 1 and 0 not in labels
+        if len(labels) != 1 or 0 in labels:
+            return False
+        self.ground = ground
+        return True
 
-    def _was_open(self, segment: NDArray[np.float64]) -> bool:
-        return self.ground.label_at(segment.mean(axis=0)) == self._main_label()
-
-    def fits(self, mesh: Mesh, others: list[Furnishing]) -> bool:
-        """Whether the piece stands on free floor and touches no other."""
+    def fits(self, mesh: Mesh, others: NDArray[np.float64]) -> bool:
+        """Whether the piece stands on free floor and touches none of the bounding boxes (M, 2, 3)."""
         outline = footprint(mesh)
         if outline is None:
             return False
         plan = self.level.plan
         pixels = np.round((outline - plan.origin_xy) / plan.resolution_m - 0.5).astype(np.int32)
-        mask = np.zeros(plan.occupancy.shape, dtype=np.uint8)
-        cv2.fillConvexPoly(mask, pixels, 1)
-        if not mask.any() or (plan.occupancy[mask > 0] != FREE).any():
+        first, last = pixels.min(axis=0), pixels.max(axis=0) + 1
+        if (first < 0).any() or (last > plan.occupancy.shape[::-1]).any():
             return False
-        low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-        for other in others:
-            a, b = other.mesh.vertices.min(axis=0), other.mesh.vertices.max(axis=0)
-            if ((low < b + 0.01) & (a < high + 0.01)).all():
-                return False
-        return True
+        mask = np.zeros((last - first)[::-1], dtype=np.uint8)
+        cv2.fillConvexPoly(mask, pixels - first, 1)
+        if (plan.occupancy[first[1] : last[1], first[0] : last[0]][mask > 0] != FREE).any():
+            return False
+        low, high = _bounds(mesh)
+        return not ((low < others[:, 1] + 0.01) & (others[:, 0] < high + 0.01)).all(axis=1).any()
+
+
+def _bounds(mesh: Mesh) -> NDArray[np.float64]:
+    """Lowest and highest corner (2, 3)."""
+    return np.array([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)], dtype=np.float64)
 
 
 def _shifted(
-    piece: Furnishing, others: list[Furnishing], keeper: _OpenWays, rng: np.random.Generator
+    piece: Furnishing, others: NDArray[np.float64], keeper: _OpenWays, rng: np.random.Generator
 ) -> Furnishing | None:
     center = (piece.mesh.vertices.min(axis=0) + piece.mesh.vertices.max(axis=0)) / 2
     centered = Mesh(
@@ -133,13 +135,18 @@ def _shifted(
         turn = rng.normal(0.0, 0.3) if rng.random() < 0.7 else rng.choice([-1, 1]) * np.pi / 2
         pose = [center[0] + reach * np.cos(angle), center[1] + reach * np.sin(angle), turn]
         mesh = moved(centered, pose)
-        if keeper.fits(mesh, others) and keeper.keeps(mesh):
+        if keeper.fits(mesh, others) and keeper.takes(mesh):
             return replace(piece, mesh=mesh)
     return None
 
 
 def _new_piece(
-    place: Place, object_id: str, known: set[str], others: list[Furnishing], keeper: _OpenWays, rng: np.random.Generator
+    place: Place,
+    object_id: str,
+    known: set[str],
+    others: NDArray[np.float64],
+    keeper: _OpenWays,
+    rng: np.random.Generator,
 ) -> Furnishing | None:
     room = ROOM_TYPES.get(place.category)
     usual = [s.group for s in room.steps if s.group in _STANDING] if room is not None else []
@@ -164,7 +171,7 @@ def _new_piece(
         away /= np.hypot(*away)
         back = point - away * (float(field[row, col]) - depth / 2 - 0.1)
         placed = moved(mesh, [back[0], back[1], float(np.arctan2(away[1], away[0]))])
-        if keeper.fits(placed, others) and keeper.keeps(placed):
+        if keeper.fits(placed, others) and keeper.takes(placed):
             return Furnishing(object_id, category, placed, model_id(category, model))
     return None
 
