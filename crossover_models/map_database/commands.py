@@ -165,6 +165,7 @@ def describe(database: MapDatabase) -> dict[str, Any]:
 
 
 def _print_info(database: MapDatabase) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -180,7 +181,7 @@ def _print_info(database: MapDatabase) -> None:
     )
     for building_id, source in facts["sources"].items():
         console.print(f"{building_id}: {source}", highlight=False)
-    table = Table(caption="plan ... cloud: places that hold the modality")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="plan ... cloud: places that hold the modality")
     table.add_column("level", overflow="fold")
     columns = ("size\n(m)", "free\n(m2)", "places", "doors", "lifts", "plan", "mesh", "text", "image", "cloud")
     for column in columns:

@@ -1,0 +1,54 @@
+"""Outlines in metres drawn as cells of a floor plan."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+RESOLUTION_M = 0.05
+MARGIN_M = 0.5
+_SHIFT = 6  # fractional bits of OpenCV's polygon corners
+
+
+class Raster:
+    """A grid of cells around a box of the map frame; row 0 has the lowest y.
+
+    Attributes:
+        shape: (rows, cols).
+        resolution_m: side of a cell.
+        origin_xy: lower-left corner, on a multiple of the resolution.
+    """
+
+    def __init__(
+        self, low_xy: NDArray[np.float64], high_xy: NDArray[np.float64], resolution_m: float = RESOLUTION_M
+    ) -> None:
+        first = np.floor((low_xy - MARGIN_M) / resolution_m)
+        cols, rows = (np.ceil((high_xy + MARGIN_M) / resolution_m) - first).astype(int).tolist()
+        self.shape = (rows, cols)
+        self.resolution_m = resolution_m
+        self.origin_xy = (float(first[0] * resolution_m), float(first[1] * resolution_m))
+
+    def area(self, outline: BaseGeometry) -> NDArray[np.bool_]:
+        """Cells in an area, which may have parts and holes; those that its edge touches are in too."""
+        mask = np.zeros(self.shape, dtype=np.uint8)
+        for part in shapely.get_parts(outline):
+            if isinstance(part, shapely.Polygon) and not part.is_empty:
+                rings = [self._corners(np.asarray(r.coords)) for r in (part.exterior, *part.interiors)]
+                # Even-odd over all rings of one polygon leaves its holes empty.
+                cv2.fillPoly(mask, rings, 1, lineType=cv2.LINE_8, shift=_SHIFT)
+        return mask.astype(bool)
+
+    def lines(self, segments: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Cells that segments (S, 2, 2) pass through."""
+        mask = np.zeros(self.shape, dtype=np.uint8)
+        if len(segments):
+            ends = self._corners(np.asarray(segments).reshape(-1, 2)).reshape(-1, 2, 2)
+            cv2.polylines(mask, list(ends), False, 1, 1, cv2.LINE_8, _SHIFT)
+        return mask.astype(bool)
+
+    def _corners(self, xy: NDArray[np.float64]) -> NDArray[np.int32]:
+        pixels = (xy[:, :2] - self.origin_xy) / self.resolution_m - 0.5
+        return np.round(pixels * (1 << _SHIFT)).astype(np.int32)

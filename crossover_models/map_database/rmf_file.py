@@ -1,0 +1,306 @@
+"""An Open-RMF ``*.building.yaml`` as drawn: levels in pixels, and the frames that turn pixels into metres.
+
+Semantics as in rmf_building_map_tools: pixels count right and down from the drawing's top left; the reference level's
+scale is the mean over its measurements; every other level is turned, scaled and moved onto it by the fiducials they
+share.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from crossover_models.building import BuildingError
+
+LOGGER = logging.getLogger(__name__)
+DISAGREEMENT = 0.05
+
+Edge = tuple[int, int]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DrawnDoor:
+    """A door between two vertices."""
+
+    edge: Edge
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DrawnThing:
+    """A model placed in the drawing, at (2,) drawing units, y up."""
+
+    model_name: str
+    position: Array
+
+
+@dataclass(frozen=True)
+class DrawnLift:
+    """A lift cabin: position (2,) in units of its reference level, y up; yaw radians; sizes in metres."""
+
+    name: str
+    reference: str
+    position: Array
+    yaw_rad: float
+    width_m: float
+    depth_m: float
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DrawnLevel:
+    """One level in drawing units (pixels or metres), x right and y up.
+
+    Attributes:
+        vertices: (V, 2).
+        names: V strings, mostly empty.
+        in_lift: V flags: the vertex is a robot's stop in a cabin.
+        measurements: (edge, metres).
+        fiducials: (2,) by name.
+    """
+
+    name: str
+    elevation_m: float
+    vertices: Array
+    names: tuple[str, ...]
+    in_lift: tuple[bool, ...]
+    walls: tuple[Edge, ...]
+    doors: tuple[DrawnDoor, ...]
+    floors: tuple[tuple[int, ...], ...]
+    holes: tuple[tuple[int, ...], ...]
+    things: tuple[DrawnThing, ...]
+    measurements: tuple[tuple[Edge, float], ...]
+    fiducials: Mapping[str, Array]
+    drawing: str
+
+
+@dataclass(frozen=True)
+class RmfFile:
+    """A whole file; ``metric`` says that units are metres already."""
+
+    name: str
+    reference: str
+    metric: bool
+    levels: Mapping[str, DrawnLevel]
+    lifts: tuple[DrawnLift, ...]
+
+
+@dataclass(frozen=True)
+class LevelFrame:
+    """``scale`` metres a unit, and T_building_map (3,) of the level's frame (drawing times scale)."""
+
+    scale: float
+    T_building_map: Array
+
+
+def read_rmf_file(path: Path) -> RmfFile:
+    """Parse a file.
+
+    Raises:
+        BuildingError: not YAML, not an RMF building, an unsupported coordinate system, or a field that is wrong; the
+            message names it.
+        OSError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            root = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BuildingError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(root, dict) or not isinstance(root.get("levels"), dict) or not root["levels"]:
+        raise BuildingError(f"{path}: not an Open-RMF building: no levels")
+    system = root.get("coordinate_system", "reference_image")
+    if system not in ("reference_image", "cartesian_meters"):
+        raise BuildingError(f"{path}: coordinate_system {system!r}: only reference_image and cartesian_meters are read")
+    metric = system == "cartesian_meters"
+    up = 1.0 if metric else -1.0
+    levels: dict[str, DrawnLevel] = {}
+    for name, node in root["levels"].items():
+        with _Naming(path, f"level {name}"):
+            levels[str(name)] = _level(str(name), node, up)
+    reference = str(root.get("reference_level_name") or next(iter(levels)))
+    if reference not in levels:
+        raise BuildingError(f"{path}: reference_level_name {reference!r} is not among its levels")
+    lifts = []
+    for name, node in (root.get("lifts") or {}).items():
+        with _Naming(path, f"lift {name}"):
+            lifts.append(_lift(str(name), node, up, reference, levels))
+    name = str(root.get("building_name") or root.get("name") or "")
+    return RmfFile(name, reference, metric, levels, tuple(lifts))
+
+
+def level_frames(path: Path, rmf: RmfFile, scales: Mapping[str, float]) -> dict[str, LevelFrame]:
+    """Scale and placing of every level; ``scales`` (metres a pixel, by level) overrule the file.
+
+    Raises:
+        BuildingError: a level without any source of scale, or an override for a level that does not exist.
+    """
+    unknown = sorted(set(scales) - set(rmf.levels))
+    if unknown:
+        raise BuildingError(f"{path}: scale given for level {unknown[0]}, but it has {', '.join(rmf.levels)}")
+    if rmf.metric:
+        return {name: LevelFrame(1.0, np.zeros(3)) for name in rmf.levels}
+    reference = rmf.levels[rmf.reference]
+    scale = scales.get(rmf.reference) or _measured(path, reference)
+    if scale is None:
+        raise _no_scale(path, rmf.reference)
+    frames = {rmf.reference: LevelFrame(scale, np.zeros(3))}
+    for name, level in rmf.levels.items():
+        if name != rmf.reference:
+            frames[name] = _placed(path, level, reference, scale, scales.get(name))
+    return frames
+
+
+def _placed(
+    path: Path, level: DrawnLevel, reference: DrawnLevel, reference_scale: float, override: float | None
+) -> LevelFrame:
+    """Frame of a level by the fiducials it shares with the reference level."""
+    shared = [name for name in reference.fiducials if name in level.fiducials]
+    a = np.array([reference.fiducials[name] for name in shared]).reshape(-1, 2)
+    b = np.array([level.fiducials[name] for name in shared]).reshape(-1, 2)
+    first, second = np.triu_indices(len(shared), 1)
+    da, db = a[second] - a[first], b[second] - b[first]
+    apart = (np.linalg.norm(da, axis=1) > 1e-9) & (np.linalg.norm(db, axis=1) > 1e-9)
+    da, db = da[apart], db[apart]
+    measured = _measured(path, level)
+    turn = 0.0
+    fiducial_scale = None
+    if len(da):
+        difference = np.arctan2(da[:, 1], da[:, 0]) - np.arctan2(db[:, 1], db[:, 0])
+        turn = float(np.arctan2(np.sin(difference).sum(), np.cos(difference).sum()))
+        ratio = float((np.linalg.norm(db, axis=1) / np.linalg.norm(da, axis=1)).mean())
+        fiducial_scale = reference_scale / ratio
+    scale = override or fiducial_scale or measured
+    if scale is None:
+        raise _no_scale(path, level.name)
+    if measured is not None and abs(scale / measured - 1) > DISAGREEMENT:
+        LOGGER.warning(
+            "%s: level %s: %.5f m/px is used, its own measurements say %.5f", path.name, level.name, scale, measured
+        )
+    if not shared:
+        LOGGER.warning(
+            "%s: level %s: no fiducial shared with %s; it is laid over it unmoved",
+            path.name,
+            level.name,
+            reference.name,
+        )
+        return LevelFrame(scale, np.zeros(3))
+    cos, sin = np.cos(turn), np.sin(turn)
+    turned = scale * b @ np.array([[cos, sin], [-sin, cos]])
+    shift = (reference_scale * a - turned).mean(axis=0)
+    return LevelFrame(scale, np.array([shift[0], shift[1], turn]))
+
+
+def _measured(path: Path, level: DrawnLevel) -> float | None:
+    """Metres a unit, the mean over the level's measurements."""
+    ratios = []
+    for (i, j), distance in level.measurements:
+        length = float(np.linalg.norm(level.vertices[i] - level.vertices[j]))
+        if not (length > 0 and np.isfinite(distance) and distance > 0):
+            raise BuildingError(
+                f"{path}: level {level.name}: measurement {i}-{j}: {distance} m over {length:.1f} px gives no scale"
+            )
+        ratios.append(distance / length)
+    if not ratios:
+        return None
+    if max(ratios) / min(ratios) - 1 > DISAGREEMENT:
+        LOGGER.warning(
+            "%s: level %s: its measurements disagree, %.5f to %.5f m/px; their mean is used",
+            path.name, level.name, min(ratios), max(ratios),
+        )  # fmt: skip
+    return float(np.mean(ratios))
+
+
+def _no_scale(path: Path, name: str) -> BuildingError:
+    return BuildingError(
+        f"{path}: level {name}: no measurement, so its scale is unknown; draw one or pass "
+        f"--scale {name}=METRES_PER_PIXEL"
+    )
+
+
+class _Naming:
+    """Turn what a malformed node raises into one line that names where it is."""
+
+    def __init__(self, path: Path, where: str) -> None:
+        self.path, self.where = path, where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, BuildingError):
+            raise BuildingError(f"{self.path}: {self.where}: {error}") from None
+        if isinstance(error, KeyError):
+            raise BuildingError(f"{self.path}: {self.where}: field {error} is missing") from None
+        if isinstance(error, (TypeError, ValueError, IndexError, AttributeError)):
+            raise BuildingError(f"{self.path}: {self.where}: {error}") from None
+
+
+def _level(name: str, node: dict[str, Any], up: float) -> DrawnLevel:
+    rows = node.get("vertices") or []
+    vertices = np.array([[float(row[0]), up * float(row[1])] for row in rows]).reshape(-1, 2)
+    if not np.isfinite(vertices).all():
+        raise BuildingError("vertices: must be finite")
+    count = len(vertices)
+    parameters = [row[4] if len(row) > 4 and isinstance(row[4], dict) else {} for row in rows]
+    return DrawnLevel(
+        name=name,
+        elevation_m=float(node.get("elevation") or 0.0),
+        vertices=vertices,
+        names=tuple(str(row[3]) if len(row) > 3 and row[3] else "" for row in rows),
+        in_lift=tuple(bool(_value(p, "lift_cabin", "")) for p in parameters),
+        walls=tuple(_edge("wall", row, count) for row in node.get("walls") or []),
+        doors=tuple(
+            DrawnDoor(_edge("door", row, count), str(_value(row[2], "type", "door")), str(_value(row[2], "name", "")))
+            for row in node.get("doors") or []
+        ),
+        floors=tuple(_ring("floor", row, count) for row in node.get("floors") or []),
+        holes=tuple(_ring("hole", row, count) for row in node.get("holes") or []),
+        things=tuple(
+            DrawnThing(str(row["model_name"]), np.array([float(row["x"]), up * float(row["y"])]))
+            for row in node.get("models") or []
+        ),
+        measurements=tuple(
+            (_edge("measurement", row, count), float(_value(row[2], "distance", float("nan"))))
+            for row in node.get("measurements") or []
+        ),
+        fiducials={str(row[2]): np.array([float(row[0]), up * float(row[1])]) for row in node.get("fiducials") or []},
+        drawing=str((node.get("drawing") or {}).get("filename") or ""),
+    )
+
+
+def _lift(name: str, node: dict[str, Any], up: float, reference: str, levels: Mapping[str, DrawnLevel]) -> DrawnLift:
+    floor = str(node.get("reference_floor_name") or reference)
+    if floor not in levels:
+        raise BuildingError(f"reference_floor_name {floor!r} is not a level")
+    served = tuple(str(level) for level, doors in (node.get("level_doors") or {}).items() if doors)
+    position = np.array([float(node["x"]), up * float(node["y"])])
+    return DrawnLift(name, floor, position, float(node["yaw"]), float(node["width"]), float(node["depth"]), served)
+
+
+def _edge(what: str, row: Any, count: int) -> Edge:
+    i, j = int(row[0]), int(row[1])
+    if not (0 <= i < count and 0 <= j < count):
+        raise BuildingError(f"{what} {i}-{j}: there are {count} vertices")
+    return i, j
+
+
+def _ring(what: str, row: Any, count: int) -> tuple[int, ...]:
+    ring = tuple(int(i) for i in row["vertices"])
+    if len(ring) < 3 or not all(0 <= i < count for i in ring):
+        raise BuildingError(f"{what} {list(ring)}: needs at least 3 of {count} vertices")
+    return ring
+
+
+def _value(parameters: Any, key: str, default: Any) -> Any:
+    """A typed parameter is written [type, value]."""
+    entry = parameters.get(key) if isinstance(parameters, dict) else None
+    return entry[1] if isinstance(entry, list) and len(entry) > 1 else default
