@@ -171,9 +171,11 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             self._publish(self._perception.on_image(self._rectified(read(message))), age_s, began)
 
     def _rectified(self, observation: ImageObservation) -> ImageObservation:
-        camera = self._cameras.get(observation.camera_id)
-        if not self.settings.rectify_images or camera is None:
+        if not self.settings.rectify_images:
             return observation
+        camera = self._cameras.get(observation.camera_id)
+        if camera is None:
+            raise ObservationError(f"camera_info: none of {observation.camera_id} so far, but rectify_images needs it")
         return ImageObservation(observation.stamp_ns, camera.rectified(observation.image), observation.camera_id)
 
     def _encode_clouds(self, perception: Perception, items: Sequence[Any]) -> None:
@@ -213,7 +215,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
     def status(self) -> tuple[FailureCategory, str, dict[str, str]]:
         """Failure category, sentence and latencies."""
-        for kind, count in self._worker.dropped.items():
+        for kind, count in list(self._worker.dropped.items()):
             self.counters[f"{kind.partition(':')[0]}_dropped"] = count
         values = {"latency_s": f"{self._latency_s:.3f}", "runtime_s": f"{self._runtime_s:.3f}"}
         values["busy_s"], values["waiting_for_transforms"] = f"{self._worker.busy_s:.3f}", str(len(self._gate))

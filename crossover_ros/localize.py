@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +73,7 @@ def _overrides(arguments: argparse.Namespace, names: Sequence[str]) -> list[Any]
 
 
 def _spin(nodes: Sequence[str], arguments: argparse.Namespace) -> int:
+    import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
     from crossover_ros.encoder_node import EncoderNode
@@ -98,8 +101,15 @@ def _spin(nodes: Sequence[str], arguments: argparse.Namespace) -> int:
         for node in running:
             if node.settings.autostart:
                 node.autostart()
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        while rclpy.ok():
+            try:
+                executor.spin()
+            except (KeyboardInterrupt, ExternalShutdownException):
+                break
+            except Exception:  # A defect in one callback must not take the others down.
+                running[0].get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
+                time.sleep(0.1)
+    except (KeyboardInterrupt, ExternalShutdownException):  # While the nodes came up.
         pass
     finally:
         executor.shutdown()

@@ -28,7 +28,7 @@ from crossover_ros.outputs import Outputs
 from crossover_ros.services import Services
 from crossover_ros.settings import LocalizerNodeSettings
 from crossover_ros.transforms import TransformBroadcaster
-from crossover_ros.worker import Worker
+from crossover_ros.worker import CALL, Worker
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # Without an odometry topic for so long, the odometry poses of the embeddings stand in.
@@ -119,7 +119,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     def go(self) -> None:
         """Announce the levels' frames and the state."""
         self._send_static()
-        self.worker.put("call", self.publish_now, depth=10_000)
+        self.worker.call(self.publish_now)
 
     def pause(self) -> None:
         """Forget waiting data; the belief stays, and so does map->odom's silence until new data come."""
@@ -128,6 +128,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     def tear_down(self) -> None:
         """Unsubscribe and let go of the map."""
         self.worker.stop()
+        self._requests.abandon()
         self.worker.start()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
@@ -149,7 +150,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             if settings.level != old.level:
                 self.session.localizer.set_level(settings.building, settings.level)
 
-        self.worker.put("call", apply, depth=10_000)
+        self.worker.call(apply)
 
     def adopt_database(self, path: str) -> str:
         """Take a database while unconfigured; with autostart the node comes up with it. Returns what happened.
@@ -232,7 +233,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self.get_logger().info(f"placed in {level.map_frame} by initialpose")
             self.publish_now()
 
-        self.worker.put("call", place, depth=10_000)
+        self.worker.call(place)
 
     def _send_transform(self) -> None:
         """map->odom of the pose announced; silent before the first fix and while it is withdrawn."""
@@ -255,9 +256,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         return time.monotonic() - self._slice_at <= self.settings.belief.stale_s
 
     def _work(self, kind: str, items: list[Any]) -> None:
-        if kind == "call":
-            for call in items:
-                call()
+        if kind == CALL:
+            items[0]()
             return
         session = self.session
         if session is None or not self.active:
@@ -286,21 +286,26 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self._requests.serve_pending()
 
     def publish_now(self) -> None:
-        """Publish the estimate at the node's present time, under the stamp of the newest data."""
+        """Publish the estimate as it is now."""
         session = self.session
         if session is None or not self.active:
             return
-        estimate = session.localizer.estimate(self.now_ns() or self._sensor_ns)
-        self._publish(session, replace(estimate, stamp_ns=self._sensor_ns))
+        self._publish(session, self._estimate(session))
+
+    def _estimate(self, session: MapSession) -> LocalizationEstimate:
+        """The pose at the newest data's stamp, with what the time since then makes of the state (stale)."""
+        at_ns = self._sensor_ns or self._odometry_ns or self.now_ns()
+        now = session.localizer.estimate(self.now_ns() or at_ns)
+        return replace(session.localizer.estimate(at_ns), failure=now.failure, message=now.message)
 
     def _publish(self, session: MapSession, estimate: LocalizationEstimate) -> None:
+        self._told = (estimate.state, estimate.failure)
         age_s = self.age_s(estimate.stamp_ns) if estimate.stamp_ns else 0.0
         if estimate.failure == FailureCategory.HEALTHY and self.settings.overload_s < age_s < OTHER_CLOCK_S:
             text = f"the data are {age_s:.1f} s old when answered"
             estimate = replace(estimate, failure=FailureCategory.OVERLOAD, message=text)
         self._latency_s = age_s
         before, self._latest = self._latest, estimate
-        self._told = (estimate.state, estimate.failure)
         self._outputs.result(estimate, session.fingerprint, age_s)
         best = estimate.best
         level = best.level if best is not None else (session.levels[0] if len(session.levels) == 1 else None)
@@ -324,12 +329,9 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         session = self.session
         if session is None or not self.active:
             return
-        estimate = session.localizer.estimate(self.now_ns() or self._sensor_ns)
-        if (estimate.state, estimate.failure) != self._told and self._told != (
-            estimate.state,
-            FailureCategory.OVERLOAD,
-        ):
-            self._publish(session, replace(estimate, stamp_ns=self._sensor_ns))
+        estimate = self._estimate(session)
+        if (estimate.state, estimate.failure) != self._told:
+            self._publish(session, estimate)
 
     def _tell_no_database(self, reason: str) -> None:
         text = " ".join(reason.split())
@@ -340,7 +342,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def status(self) -> tuple[FailureCategory, str, dict[str, str]]:
         """Failure category of the latest estimate, and what it rests on."""
-        for kind, count in self.worker.dropped.items():
+        for kind, count in list(self.worker.dropped.items()):
             self.counters[f"{kind.replace(':', '_')}_dropped"] = count
         values = {"latency_s": f"{self._latency_s:.3f}", "busy_s": f"{self.worker.busy_s:.3f}"}
         if self.session is None:
@@ -348,7 +350,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         values["database"], values["database_fingerprint"] = self.session.path, self.session.fingerprint
         if not self.active:
             return FailureCategory.NO_SENSOR_DATA, "inactive", values
-        self.worker.put("call", self._refresh, depth=10_000)
+        self.worker.call(self._refresh)
         latest = self._latest
         if latest is None:
             return FailureCategory.NO_SENSOR_DATA, "no embedding yet: is the encoder running?", values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,6 +58,7 @@ class Services:
     def __init__(self, node: LocalizerNode) -> None:
         self._node = node
         self._pending: list[_Pending] = []
+        self._working: list[Any] = []
         group = ReentrantCallbackGroup()
         for kind, name, callback in (
             (srv.Relocalize, "relocalize", self._relocalize),
@@ -66,8 +67,31 @@ class Services:
             (srv.LoadDatabase, "load_database", self._load_database),
             (srv.SetLevel, "set_level", self._set_level),
         ):
-            node.create_service(kind, name, callback, callback_group=group)
+            node.create_service(kind, name, self._safely(name, callback), callback_group=group)
         node.create_timer(POLL_S, self._expire, clock=node.steady)
+
+    def _safely(
+        self, name: str, callback: Callable[[Any, Any], Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        """A callback whose failure is an answer; an exception would end the executor and the node with it."""
+
+        async def run(request: Any, response: Any) -> Any:
+            try:
+                return await callback(request, response)
+            except Exception as error:
+                self._node.work_failed(name, error)
+                response.success, response.message = False, f"internal error: {type(error).__name__}: {error}"
+                return response
+
+        return run
+
+    def abandon(self) -> None:
+        """Answer whoever still waits for a worker that was stopped."""
+        for pending in list(self._pending):
+            pending.answer(RelocalizeResponse(RelocalizeCode.NO_DATABASE, "the node was cleaned up meanwhile"))
+        for future in list(self._working):
+            if not future.done():
+                future.set_exception(LocalizerError("the node was cleaned up meanwhile"))
 
     # -- relocalize ------------------------------------------------------------------------------------------------
 
@@ -99,7 +123,7 @@ class Services:
             timeout_s = node.settings.relocalize_timeout_s
         pending = _Pending(request, time.monotonic() + timeout_s, Future(executor=node.executor))
         self._pending.append(pending)
-        node.worker.put("call", self.serve_pending, depth=10_000)
+        node.worker.call(self.serve_pending)
         try:
             answer: RelocalizeResponse = await pending.future
             return answer
@@ -182,7 +206,7 @@ class Services:
             return response
         where = "/".join(part for part in (request.building_id, request.level_id) if part)
         response.success, response.message = True, f"searching {where or 'all levels'} from now on"
-        self._node.worker.put("call", self._node.publish_now, depth=10_000)
+        self._node.worker.call(self._node.publish_now)
         return response
 
     async def _in_worker(self, function: Callable[[MapSession], T]) -> T:
@@ -206,6 +230,10 @@ class Services:
                 future.set_exception(error)
             self._node.wake()
 
-        self._node.worker.put("call", work, depth=10_000)
-        result: T = await future
-        return result
+        self._working.append(future)
+        self._node.worker.call(work)
+        try:
+            result: T = await future
+            return result
+        finally:
+            self._working.remove(future)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+# The kind of items that are functions, which somebody may wait for.
+CALL = "call"
+
 
 class Worker:
     """Runs ``handle(kind, items)`` in its own thread, on bounded queues, one a kind.
 
     A full queue drops its oldest item and counts it, so that the newest data win when work is slower than data.
-    Kinds take turns by the age of their oldest item; a kind is handed over with all that waits. A failure goes to
-    ``on_error`` and the thread lives on.
+    Kinds take turns by the age of their oldest item; a kind is handed over with all that waits, but calls one by one.
+    A failure goes to ``on_error`` and the thread lives on.
     """
 
     def __init__(
@@ -44,6 +48,10 @@ class Worker:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._thread = None
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Queue a function; none is dropped."""
+        self.put(CALL, function, depth=sys.maxsize)
 
     def put(self, kind: str, item: Any, depth: int = 1) -> None:
         """Queue an item; of more than ``depth`` that wait, the oldest is dropped."""
@@ -75,7 +83,8 @@ class Worker:
                 if not self._running:
                     return
                 kind = min((k for k, queue in self._queues.items() if queue), key=lambda k: self._queues[k][0][0])
-                items = [item for _, item in self._queues.pop(kind)]
+                queue = self._queues[kind]
+                items = [queue.popleft()[1]] if kind == CALL else [item for _, item in self._queues.pop(kind)]
             self._busy_since = time.monotonic()
             try:
                 self._handle(kind, items)

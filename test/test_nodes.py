@@ -35,8 +35,8 @@ from ros_graph import (
     write_map,
 )
 from sensor_messages import cloud, header, image, laser_scan, through_bag, through_dds
-from sensor_msgs.msg import CompressedImage, Image, LaserScan
-from test_conversions import PICTURE, compressed, widths
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
+from test_conversions import PICTURE, camera_info, compressed, widths
 from visualization_msgs.msg import MarkerArray
 
 from crossover_models.config import EncoderSettings
@@ -321,3 +321,23 @@ def test_no_data_is_said(running: House) -> None:
     wait_for(lambda: running.told("encoder").get("failure_category") == "no_sensor_data")
     wait_for(lambda: running.told("localizer").get("failure_category") == "no_sensor_data")
     assert running.told("localizer")["level"] == "1"
+
+
+def test_rectifying_needs_the_camera_and_then_undistorts(running: House) -> None:
+    request = SetParameters.Request(parameters=[Parameter("rectify_images", value=True).to_parameter_msg()])
+    assert running.call(SetParameters, "encoder/set_parameters", request).results[0].successful
+    images = running.client.create_publisher(Image, "image", 10)
+    infos = running.client.create_publisher(CameraInfo, "camera_info", 10)
+    wait_for(lambda: images.get_subscription_count() and infos.get_subscription_count())
+    picture = np.tile(np.arange(64, dtype=np.uint8)[:, None] * 3, (48, 1, 3))
+
+    def see() -> None:
+        images.publish(widths(image(picture, "rgb8", stamp_ns=running.robot.now_ns()), 64))
+
+    see()
+    running.counts("encoder", "image_refused", 1)
+    infos.publish(camera_info())
+    wait_for(lambda: running.encoder.images, 10.0, see)
+    expected = conversions.read_camera_info(camera_info()).rectified(picture)
+    np.testing.assert_array_equal(running.encoder.images[-1], expected)
+    assert (expected != picture).any()

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or so
 
 import crossover_ros.srv as srv
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.msg import Transition
 from planted import FINGERPRINT
 from ros_graph import (
     L1,
@@ -255,3 +256,33 @@ def test_an_adviser_seeds_another_localizer_and_sends_no_transform(house: Path) 
         assert np.hypot(*(conversions.read_stated_pose(sent).T_frame_base - nodes.robot.pose)[:2]) < 1.0
         time.sleep(0.3)
         assert not nodes.odom_to_map()
+
+
+def test_cleaning_up_answers_those_who_still_wait(running: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    running.drive_until(LocalizationState.LOCALIZED)
+    localizer = running.localizer.session.localizer
+    answer = localizer.query_text("west")
+
+    def slow(*_: Any) -> Any:
+        time.sleep(0.6)
+        return answer
+
+    monkeypatch.setattr(localizer, "query_text", slow)
+    first = running.client.create_client(srv.QueryScenes, "query_scenes")
+    second = running.client.create_client(srv.Relocalize, "relocalize")
+    assert first.wait_for_service(5.0) and second.wait_for_service(5.0)
+    asked = [first.call_async(srv.QueryScenes.Request(text=text)) for text in ("a", "b", "c")]
+    waiting = second.call_async(srv.Relocalize.Request(timeout_s=30.0))
+    time.sleep(0.2)
+    assert running.change("localizer", Transition.TRANSITION_DEACTIVATE)
+    assert running.change("localizer", Transition.TRANSITION_CLEANUP)
+    wait_for(lambda: waiting.done() and all(f.done() for f in asked))
+    assert any("cleaned up" in f.result().message for f in asked)
+
+
+def test_a_defect_is_an_answer_and_not_the_end(running: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    localizer = running.localizer.session.localizer
+    monkeypatch.setattr(localizer, "query_text", lambda *_: None)
+    answer = running.call(srv.QueryScenes, "query_scenes", srv.QueryScenes.Request(text="west"))
+    assert not answer.success and answer.message.startswith("internal error: AttributeError")
+    running.drive_until(LocalizationState.LOCALIZED)
