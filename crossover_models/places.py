@@ -16,18 +16,23 @@ class PlaceMap:
     """Outlines of all places, by level."""
 
     def __init__(self, places: Iterable[PlaceOutline]) -> None:
-        self._by_level: dict[LevelKey, list[tuple[PlaceOutline, NDArray[np.float32]]]] = {}
+        self._by_level: dict[LevelKey, list[tuple[PlaceOutline, NDArray[np.float32], float]]] = {}
         for place in places:
             outline = np.ascontiguousarray(place.polygon, dtype=np.float32)
-            self._by_level.setdefault(place.key, []).append((place, outline))
+            self._by_level.setdefault(place.key, []).append((place, outline, float(cv2.contourArea(outline))))
+        for places_of_level in self._by_level.values():
+            # An outline has no holes: a room that stands inside a hall is asked before the hall.
+            places_of_level.sort(key=lambda entry: entry[2])
 
     def at(self, level: LevelKey, point_xy: ArrayLike, margin_m: float = 0.5) -> PlaceOutline | None:
-        """The place around a map-frame point, or else the nearest within ``margin_m`` (a doorway is in no room)."""
+        """The place around a map-frame point: the smallest that holds it, or else the nearest within ``margin_m``."""
         x, y = (float(v) for v in np.asarray(point_xy, dtype=np.float64)[:2])
         nearest: PlaceOutline | None = None
         best_m = -margin_m
-        for place, outline in self._by_level.get(level, []):
+        for place, outline, _ in self._by_level.get(level, []):
             inside_m = cv2.pointPolygonTest(outline, (x, y), True)
+            if inside_m >= 0.0:
+                return place
             if inside_m > best_m:
                 nearest, best_m = place, inside_m
         return nearest
