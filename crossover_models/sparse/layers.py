@@ -7,21 +7,49 @@ norm keeps its tensors under ``bn.``.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from crossover_models.sparse.kernel_map import forward_map, transposed_map
 from crossover_models.sparse.tensor import KernelMap, SparseTensor
 
 
+class _GatherMultiplyAdd(torch.autograd.Function):
+    """``out[j] += features[i] W_k`` over the pairs (i, j) of every offset k, with its gradient written out.
+
+    Left to autograd, every offset's gather would make a gradient of all rows: a third of the time of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: Tensor, pairs: KernelMap, rows: int) -> Tensor:
+        ctx.save_for_backward(features, kernel)
+        ctx.pairs = pairs
+        out = features.new_zeros(rows, kernel.shape[2])
+        for weight, (in_rows, out_rows) in zip(kernel, pairs, strict=True):
+            if len(in_rows):
+                out.index_add_(0, out_rows, features.index_select(0, in_rows) @ weight)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        features, kernel = ctx.saved_tensors
+        to_features, to_kernel = torch.zeros_like(features), torch.zeros_like(kernel)
+        for k, (in_rows, out_rows) in enumerate(ctx.pairs):
+            if len(in_rows):
+                gradient = gradients[0].index_select(0, out_rows)
+                to_kernel[k] = features.index_select(0, in_rows).T @ gradient
+                to_features.index_add_(0, in_rows, gradient @ kernel[k].T)
+        return to_features, to_kernel, None, None
+
+
 def apply_kernel(features: Tensor, kernel: Tensor, pairs: KernelMap, rows: int) -> Tensor:
     """Gather, multiply, add: (N, in) features and (K, in, out) kernel -> (rows, out)."""
-    out = features.new_zeros(rows, kernel.shape[2])
-    # unbind once: indexing kernel[k] under autograd makes a full-size gradient for every offset.
-    for weight, (in_rows, out_rows) in zip(kernel.unbind(0), pairs, strict=True):
-        if len(in_rows):
-            out = out.index_add(0, out_rows, features.index_select(0, in_rows) @ weight)
+    run: Any = _GatherMultiplyAdd.apply
+    out: Tensor = run(features, kernel, pairs, rows)
     return out
 
 

@@ -101,16 +101,26 @@ def _masks(values: dict[str, list[bool]]) -> dict[str, Tensor]:
     return {item: torch.tensor(flags) for item, flags in values.items()}
 
 
-def training_batch(samples: Sequence[RoomSample], profile: EncoderProfile, rng: np.random.Generator) -> Batch:
-    """Random views, sentences, headings, crops and pieces of furniture; each item dropped one time in ten."""
+def training_batch(
+    samples: Sequence[RoomSample], profile: EncoderProfile, rng: np.random.Generator, with_clouds: int | None = None
+) -> Batch:
+    """Random views, sentences, headings, crops and pieces of furniture; each item dropped one time in ten.
+
+    Only the first ``with_clouds`` rooms bring clouds: those cost a hundred times what the frozen features do, and more
+    rooms mean more negatives for the others.
+    """
     survey, robot, plans, texts = [], [], [], []
     clouds: dict[str, list[Voxels | None]] = {"P": [], "Pr": [], "M": []}
-    for s in samples:
+    for index, s in enumerate(samples):
         count = int(rng.integers(1, len(s.survey_views) + 1))
         survey.append(s.survey_views[rng.permutation(len(s.survey_views))[:count]])
         robot.append(_contiguous(s.robot_views, 4, rng))
         plans.append(s.plans[int(rng.integers(len(s.plans)))])
         texts.append(s.texts[0 if rng.random() < 0.5 else int(rng.integers(len(s.texts)))])
+        if with_clouds is not None and index >= with_clouds:
+            for values in clouds.values():
+                values.append(None)
+            continue
         clouds["P"].append(_cloud(profile, s.survey_points, rng))
         clouds["Pr"].append(_cloud(profile, _seen_part(s.robot_points, rng), rng))
         kept = rng.random(int(s.mesh_object.max(initial=-1)) + 1) < 0.85

@@ -21,6 +21,7 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of rooms, initialization and batches (default: 0)")
     parser.add_argument("--epochs", type=int, default=None, help="passes over the rooms")
     parser.add_argument("--batch", type=int, default=None, help="rooms a step")
+    parser.add_argument("--start", default=None, metavar="CHECKPOINT", help="weights to begin with")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.set_defaults(run=run)
 
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--{name.replace('_', '-')}: must be at least {least}, got {value}")
     import torch
 
+    from crossover_models.encoders.checkpoint import load_checkpoint
     from crossover_models.encoders.front_ends import FeatureSizes, open_front_ends
     from crossover_models.encoders.profile import SMALL
     from crossover_models.evaluation.retrieval import print_figures
@@ -48,13 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     rooms, validation, test = rooms_with_progress(sources, SMALL, front_ends, arguments.out / "rooms")
     changes = {name: getattr(arguments, name) for name in ("epochs", "batch") if getattr(arguments, name) is not None}
     settings = TrainingSettings().with_flat({"seed": arguments.seed, **changes})
+    start = None if arguments.start is None else load_checkpoint(arguments.start)
     with training_bar() as report:
-        best, state = train(SMALL, sizes, settings, rooms, validation, arguments.out / "state.safetensors", report)
+        file = arguments.out / "state.safetensors"
+        best, state = train(SMALL, sizes, settings, rooms, validation, file, report, start=start)
     (arguments.out / "log.json").write_text(json.dumps(state.log, indent=1) + "\n", encoding="utf-8")
     about = {
         "command": _command(arguments),
         "seed": arguments.seed,
         "rooms": counts,
+        "start": None if start is None else {k: start.description.get(k) for k in ("fingerprint", "command", "seed")},
         "training": {
             **settings.to_mapping(),
             "steps": state.step,
@@ -76,6 +81,8 @@ def _command(arguments: argparse.Namespace) -> str:
         value = getattr(arguments, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if arguments.start is not None:
+        words += ["--start", "CHECKPOINT"]
     return " ".join([*words, "--out", "DIR"])
 
 

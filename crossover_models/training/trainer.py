@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crossover_models.config import Settings, setting
+from crossover_models.encoders.checkpoint import Checkpoint, load_strictly
 from crossover_models.encoders.front_ends import FeatureSizes
 from crossover_models.encoders.network import UnifiedNetwork
 from crossover_models.encoders.profile import EncoderProfile
@@ -34,14 +35,15 @@ class TrainingError(ValueError):
 class TrainingSettings(Settings):
     """Optimization, as the method page has it unless the description says otherwise."""
 
-    epochs: int = setting(60, "passes over the rooms", minimum=1)
-    batch: int = setting(32, "rooms a step", minimum=2)
+    epochs: int = setting(100, "passes over the rooms", minimum=1)
+    batch: int = setting(96, "rooms a step", minimum=2)
+    cloud_share: float = setting(0.34, "share of a batch's rooms that bring clouds", minimum=0.01, maximum=1.0)
     learning_rate: float = setting(1e-3, "peak of the schedule", minimum=1e-7)
     weight_decay: float = setting(0.05, "decoupled; more than the paper's 0.01, for far fewer rooms", minimum=0.0)
     clip: float = setting(1.0, "largest gradient norm", minimum=1e-3)
     warmup: float = setting(0.05, "share of steps with rising learning rate", minimum=0.0, maximum=0.5)
     feature_dropout: float = setting(0.3, "share of frozen features zeroed in training", minimum=0.0, maximum=0.9)
-    validate_every: int = setting(2, "epochs between validations", minimum=1)
+    validate_every: int = setting(5, "epochs between validations", minimum=1)
     patience: int = setting(12, "validations without a better one before stopping", minimum=1)
     seed: int = setting(0, "of initialization and of every random draw", minimum=0)
 
@@ -95,9 +97,12 @@ def validate(network: UnifiedNetwork, profile: EncoderProfile, rooms: Sequence[R
     return out
 
 
-def run_key(profile: EncoderProfile, settings: TrainingSettings, rooms: Sequence[RoomSample]) -> str:
+def run_key(
+    profile: EncoderProfile, settings: TrainingSettings, rooms: Sequence[RoomSample], start: Checkpoint | None = None
+) -> str:
     """Hash of what must agree for a run to be continued."""
-    parts = [profile.to_mapping(), settings.to_mapping(), [room.room_id for room in rooms]]
+    begun = None if start is None else start.description.get("fingerprint")
+    parts = [profile.to_mapping(), settings.to_mapping(), [room.room_id for room in rooms], begun]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -110,6 +115,7 @@ def train(
     state_file: Path,
     report: Report | None = None,
     max_steps: int | None = None,
+    start: Checkpoint | None = None,
 ) -> tuple[dict[str, Tensor], TrainingState]:
     """Train, or go on with what ``state_file`` holds; returns the best validation's weights and the run's state.
 
@@ -124,10 +130,12 @@ def train(
         state_file: where the state is kept; written at every validation.
         report: called after every step.
         max_steps: stop (and save) after so many steps of this call.
+        start: weights to begin with instead of random ones.
 
     Raises:
         TrainingError: too few rooms, or a loss that is not finite (the saved state stays as it was).
         CacheError: a state file of another run.
+        EncoderError: weights to begin with that do not fit.
     """
     if len(rooms) < settings.batch:
         raise TrainingError(f"rooms: {len(rooms)} are fewer than a batch of {settings.batch}")
@@ -135,8 +143,10 @@ def train(
         raise TrainingError(f"validation rooms: need at least 2, got {len(validation)}")
     torch.manual_seed(settings.seed)
     module = _Trained(UnifiedNetwork(profile, sizes))
+    if start is not None:
+        load_strictly(module.network, start.state, str(start.path))
     optimizer = _optimizer(module, settings)
-    key = run_key(profile, settings, rooms)
+    key = run_key(profile, settings, rooms, start)
     state = load_state(state_file, key, module, optimizer) if state_file.exists() else TrainingState()
     per_epoch = len(rooms) // settings.batch
     steps = settings.epochs * per_epoch
@@ -146,7 +156,8 @@ def train(
         epoch, position = divmod(state.step, per_epoch)
         order = np.random.default_rng([settings.seed, 1, epoch]).permutation(len(rooms))
         chosen = [rooms[i] for i in order[position * settings.batch : (position + 1) * settings.batch]]
-        batch = training_batch(chosen, profile, np.random.default_rng([settings.seed, 2, state.step]))
+        rng = np.random.default_rng([settings.seed, 2, state.step])
+        batch = training_batch(chosen, profile, rng, max(2, round(settings.cloud_share * settings.batch)))
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.step)
         loss = _loss(module, _drop_features(batch, settings.feature_dropout, generator))
         if not bool(torch.isfinite(loss)):
