@@ -45,18 +45,25 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--level", default="", help="BUILDING/LEVEL of the ground truth, where no run.json says it")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"directory of the results ({DEFAULT_OUT})")
     parser.add_argument("--json", type=Path, help="write the figures to this file too; - for stdout")
-    parser.add_argument("--duration", type=float, help="replay only so many seconds")
+    parser.add_argument("--duration", type=_positive, help="replay only so many seconds")
     parser.add_argument("--params", type=Path, help="parameters as in config/localize.yaml")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NODE.NAME=VALUE", help="e.g. localizer.belief.null_score=-0.8"
     )
-    parser.add_argument("--cloud-rate", type=float, default=2.5, help="local clouds encoded a second at most")
+    parser.add_argument("--cloud-rate", type=_positive, default=2.5, help="local clouds encoded a second at most")
     parser.add_argument(
         "--twins", nargs=2, metavar=("A", "B"), help="how names of places in two mirror-twin flats begin"
     )
     for kind in ("image", "points", "scan", "odom"):
         parser.add_argument(f"--{kind}", default="", metavar="TOPIC", help=f"topic of the {kind}; default: by type")
     parser.set_defaults(run=run)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
