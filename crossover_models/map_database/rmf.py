@@ -19,12 +19,13 @@ from shapely.geometry.base import BaseGeometry
 
 from crossover_models.building import Building, BuildingError, Door, Level, Lift, Place
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
-from crossover_models.geometry import inverse_se2, transform_points_se2
+from crossover_models.geometry import compose_se2, inverse_se2, transform_points_se2
 from crossover_models.map_database.prisms import PrismBuilder
 from crossover_models.map_database.raster import Raster
 from crossover_models.map_database.rmf_file import DrawnLevel, LevelFrame, RmfFile, level_frames, read_rmf_file
-from crossover_models.map_database.rooms import Rooms, split_rooms
+from crossover_models.map_database.rooms import Rooms, neck_of, split_rooms
 from crossover_models.map_database.wording import (
+    category_by_things,
     describe_place,
     furniture_category,
     guess_category,
@@ -34,6 +35,7 @@ from crossover_models.map_database.wording import (
 
 # Open-RMF draws walls as lines and builds them so thick and high; its doors are 2.2 m high.
 WALL_THICKNESS_M, WALL_HEIGHT_M, DOOR_HEIGHT_M = 0.1, 2.5, 2.2
+LARGEST_CABIN_M2 = 20.0
 WALL_COLOR, FLOOR_COLOR, CEILING_COLOR = (214, 210, 202), (150, 140, 126), (232, 232, 230)
 # What the models of a drawing show that is no furniture: people, vehicles, gardens, and what stands outside.
 _NOT_FURNITURE = re.compile(
@@ -92,17 +94,18 @@ def _level(
     ground = floors if not floors.is_empty else shapely.box(*solid.bounds)
     builder.sheet(ground, 0.0, FLOOR_COLOR, up=True)
     builder.sheet(ground, height_m, CEILING_COLOR, up=False)
-    rooms = split_rooms(plan, doors)
+    lifts, lift_doors = _lifts(rmf, drawn.name, frames)
+    rooms = split_rooms(plan, [*doors, *lift_doors], neck_of(doors))
     return Level(
         level_id=identifier(drawn.name),
         name=_level_name(drawn.name),
         elevation_m=drawn.elevation_m,
         height_m=height_m,
         plan=plan,
-        places=_places(drawn, rooms, doors, xy, frame.scale, taken),
+        places=_places(drawn, rooms, doors, lifts, xy, frame.scale, taken),
         structure=builder.mesh(),
         doors=doors,
-        lifts=_lifts(rmf, drawn.name, frames),
+        lifts=lifts,
         T_building_map=frame.T_building_map,
         drawing=_drawing(path, drawn),
     )
@@ -133,43 +136,41 @@ def _plan(solid: BaseGeometry, floors: BaseGeometry, doors: tuple[Door, ...]) ->
     return FloorPlan(cells, raster.resolution_m, raster.origin_xy)
 
 
-def _lifts(rmf: RmfFile, level_name: str, frames: Mapping[str, LevelFrame]) -> tuple[Lift, ...]:
-    """Cabins that stop at a level, carried from their reference level through the building's frame."""
+def _lifts(rmf: RmfFile, level_name: str, frames: Mapping[str, LevelFrame]) -> tuple[tuple[Lift, ...], list[Door]]:
+    """Cabins that stop at a level and their doors there, carried from their reference level through the building."""
     T_map_building = inverse_se2(frames[level_name].T_building_map)
-    out = []
+    lifts, doors = [], []
     for lift in rmf.lifts:
         if level_name in lift.levels:
             home = frames[lift.reference]
-            in_building = transform_points_se2(home.T_building_map, lift.position[None] * home.scale)
-            out.append(Lift(lift.name, transform_points_se2(T_map_building, in_building)[0]))
-    return tuple(out)
+            T_home_cabin = np.array([*(lift.position * home.scale), lift.yaw_rad])
+            T_map_cabin = compose_se2(T_map_building, compose_se2(home.T_building_map, T_home_cabin))
+            lifts.append(Lift(lift.name, T_map_cabin[:2]))
+            doors += [Door(transform_points_se2(T_map_cabin, line), "lift") for line in lift.doors]
+    return tuple(lifts), doors
 
 
 def _places(
-    drawn: DrawnLevel, rooms: Rooms, doors: tuple[Door, ...], xy: NDArray[np.float64], scale: float, taken: set[str]
+    drawn: DrawnLevel,
+    rooms: Rooms,
+    doors: tuple[Door, ...],
+    lifts: tuple[Lift, ...],
+    xy: NDArray[np.float64],
+    scale: float,
+    taken: set[str],
 ) -> tuple[Place, ...]:
     level_name = _level_name(drawn.name)
-    points = {label: [] for label in range(1, rooms.count + 1)}  # type: dict[int, list[str]]
-    for name, point, lift in zip(drawn.names, xy, drawn.in_lift, strict=True):
-        label = 0 if lift or not name else rooms.near(point, 0.5)
+    points: dict[int, list[tuple[str, NDArray[np.float64]]]] = {}
+    for name, point, in_lift in zip(drawn.names, xy, drawn.in_lift, strict=True):
+        label = 0 if in_lift or not name else rooms.near(point, 0.5)
         if label:
-            points[label].append(_room_name(name, drawn.name))
-    behind = _names_on_doors(drawn, rooms, doors)
+            points.setdefault(label, []).append((_room_name(name, drawn.name), point))
     things: dict[int, list[str]] = {}
     for thing in drawn.things:
-        name = thing.model_name.rsplit("/", 1)[-1]
-        label = 0 if _NOT_FURNITURE.search(name) else rooms.near(thing.position * scale, 0.3)
-        if label:
+        label = rooms.near(thing.position * scale, 0.3)
+        if label and not _NOT_FURNITURE.search(thing.model_name.rsplit("/", 1)[-1]):
             things.setdefault(label, []).append(furniture_category(thing.model_name))
-    names: dict[int, str] = {}
-    for label, given in points.items():
-        proper = [name for name in given if not _ROBOT_WORDS.search(name.lower())]
-        chosen = [*[name for name in proper if guess_category(name)], *proper, *behind.get(label, ())]
-        names[label] = chosen[0] if chosen else f"Room {label}"
-    for label, name in names.items():
-        same = [other for other in names if names[other] == name]
-        if len(same) > 1:
-            names.update({other: f"{name} {k + 1}" for k, other in enumerate(same)})
+    names = _room_names(rooms, points, _names_on_doors(drawn, rooms, doors), lifts)
     beside: dict[int, list[str]] = {}
     for door in doors:
         a, b = rooms.beside(door)
@@ -178,15 +179,48 @@ def _places(
             beside.setdefault(b, []).append(names[a])
     places = []
     for label, name in names.items():
-        category = guess_category(name)
-        others = [other for other in points[label] if other != name]
-        remarks = [f"Robots know it as {', '.join(dict.fromkeys(others))}."] if others else []
-        text = describe_place(
-            name, category, level_name, rooms.area_m2(label), things.get(label, ()), beside.get(label, ()), remarks
-        )
+        category = guess_category(name) or category_by_things(things.get(label, ()))
+        others = dict.fromkeys(other for other, _ in points.get(label, ()) if other != name)
+        remarks = [f"Marked in it: {', '.join(others)}."] if others else []
+        area = rooms.area_m2(label)
+        text = describe_place(name, category, level_name, area, things.get(label, ()), beside.get(label, ()), remarks)
         place_id = identifier(f"{drawn.name}_{name}", taken)
         places.append(Place(place_id, name, category, rooms.outline(label), text))
     return tuple(places)
+
+
+def _room_names(
+    rooms: Rooms,
+    points: Mapping[int, list[tuple[str, NDArray[np.float64]]]],
+    on_doors: Mapping[int, list[str]],
+    lifts: tuple[Lift, ...],
+) -> dict[int, str]:
+    """A different name for every room: of a lift, a named vertex that is no robot's own, its door, or a number."""
+    cabins = {rooms.at(lift.position): _room_name(lift.name, "") for lift in lifts}
+    names: dict[int, str] = {}
+    for label in range(1, rooms.count + 1):
+        proper = [(name, point) for name, point in points.get(label, ()) if not _ROBOT_WORDS.search(name.lower())]
+        known = [(name, point) for name, point in proper if guess_category(name)]
+        if label in cabins and rooms.area_m2(label) < LARGEST_CABIN_M2:
+            names[label] = cabins[label]
+        elif known:
+            middle = rooms.deepest(label)
+            names[label] = min(known, key=lambda item: float(np.linalg.norm(item[1] - middle)))[0]
+        elif len(proper) == 1:
+            names[label] = proper[0][0]
+        elif label in on_doors:  # several names of no kind are stops in front of other rooms, as in a corridor
+            names[label] = on_doors[label][0]
+    for name in set(names.values()):
+        same = [label for label in names if names[label] == name]
+        if len(same) > 1:
+            names.update({label: f"{name} {k + 1}" for k, label in enumerate(same)})
+    given, number = set(names.values()) | {name for marks in points.values() for name, _ in marks}, 0
+    for label in range(1, rooms.count + 1):
+        while label not in names:
+            number += 1
+            if f"Room {number}" not in given:
+                names[label] = f"Room {number}"
+    return dict(sorted(names.items()))
 
 
 def _names_on_doors(drawn: DrawnLevel, rooms: Rooms, doors: tuple[Door, ...]) -> dict[int, list[str]]:

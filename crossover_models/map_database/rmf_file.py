@@ -45,14 +45,20 @@ class DrawnThing:
 
 @dataclass(frozen=True)
 class DrawnLift:
-    """A lift cabin: position (2,) in units of its reference level, y up; yaw radians; sizes in metres."""
+    """A lift cabin.
+
+    Attributes:
+        position: (2,) center in units of its reference level, y up.
+        yaw_rad: of the cabin in that level.
+        doors: (D, 2, 2) door lines in the cabin's frame, metres.
+        levels: names of the levels it stops at.
+    """
 
     name: str
     reference: str
     position: Array
     yaw_rad: float
-    width_m: float
-    depth_m: float
+    doors: Array
     levels: tuple[str, ...]
 
 
@@ -283,7 +289,13 @@ def _lift(name: str, node: dict[str, Any], up: float, reference: str, levels: Ma
         raise BuildingError(f"reference_floor_name {floor!r} is not a level")
     served = tuple(str(level) for level, doors in (node.get("level_doors") or {}).items() if doors)
     position = np.array([float(node["x"]), up * float(node["y"])])
-    return DrawnLift(name, floor, position, float(node["yaw"]), float(node["width"]), float(node["depth"]), served)
+    lines = []
+    for door in (node.get("doors") or {}).values():
+        axis, half = float(door.get("motion_axis_orientation") or 0.0), float(door["width"]) / 2
+        reach = half * np.array([np.cos(axis), np.sin(axis)])
+        center = np.array([float(door["x"]), float(door["y"])])
+        lines.append([center - reach, center + reach])
+    return DrawnLift(name, floor, position, float(node["yaw"]), np.array(lines).reshape(-1, 2, 2), served)
 
 
 def _edge(what: str, row: Any, count: int) -> Edge:

@@ -58,6 +58,11 @@ class Rooms:
         left, right = middle + reach_m * normal, middle - reach_m * normal
         return self.at(left) or self.near(left, 0.3), self.at(right) or self.near(right, 0.3)
 
+    def deepest(self, label: int) -> NDArray[np.float64]:
+        """(2,) map-frame point of a room farthest from its edge."""
+        depth = _depth(self.labels == label)
+        return self.plan.position(np.unravel_index(int(depth.argmax()), depth.shape))
+
     def area_m2(self, label: int) -> float:
         """Area of a room."""
         return float((self.labels == label).sum()) * self.plan.resolution_m**2
@@ -92,12 +97,11 @@ def split_rooms(
     res = plan.resolution_m
     free = plan.occupancy == FREE
     closed = free & ~_door_cells(plan, doors)
-    distance = cv2.distanceTransform(np.pad(closed, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    cores = _large(ndimage.label(distance * res > neck_m / 2)[0], core_m2 / res**2)
-    # A core regains its walls in half a neck; what lies farther is a corridor of its own.
-    labels = _grow(cores, closed, round(0.8 * neck_m / res))
+    distance = _depth(closed)
+    cores = _large(_parts(distance * res > neck_m / 2), core_m2 / res**2)
+    labels = _regain(cores, distance, neck_m / 2 / res)
     # Pieces that no core reaches: rooms as narrow as their doors.
-    rest = _large(ndimage.label(closed & (labels == 0))[0], min_area_m2 / res**2)
+    rest = _large(_parts(closed & (labels == 0)), min_area_m2 / res**2)
     labels = np.where(rest > 0, rest + labels.max(), labels)
     labels = _without_small(labels, min_area_m2 / res**2)
     labels = _grow(labels, free)  # doorways belong to the nearer room
@@ -108,6 +112,23 @@ def split_rooms(
     return Rooms(plan, order[labels], len(values))
 
 
+def neck_of(doors: Sequence[Door]) -> float:
+    """Width up to which a gap in a level's walls is taken for a doorway: a little over its own doors'."""
+    widths = [float(np.linalg.norm(d.segment[1] - d.segment[0])) for d in doors if "double" not in d.kind]
+    return float(np.clip(1.15 * np.median(widths), 1.1, 1.7)) if widths else 1.1
+
+
+def _regain(cores: NDArray[np.int32], depth_cells: NDArray[np.float64], first: float) -> NDArray[np.int32]:
+    """Let cores flow back to their walls, a cell of depth at a time, so that they meet where the passage is narrowest.
+
+    A core gains at most three cells a step: what lies farther is a corridor of its own.
+    """
+    labels = cores
+    for level in np.arange(first, -1.0, -1.0):
+        labels = _grow(labels, depth_cells > max(level, 0.0), 3)
+    return labels
+
+
 def _door_cells(plan: FloorPlan, doors: Sequence[Door]) -> NDArray[np.bool_]:
     mask = np.zeros(plan.occupancy.shape, dtype=np.uint8)
     thick = max(2, round(2 * RESOLUTION_M / plan.resolution_m))
@@ -115,6 +136,18 @@ def _door_cells(plan: FloorPlan, doors: Sequence[Door]) -> NDArray[np.bool_]:
         a, b = np.round((door.segment - plan.origin_xy) / plan.resolution_m - 0.5).astype(int).tolist()
         cv2.line(mask, a, b, 1, thick)
     return mask.astype(bool)
+
+
+def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Distance of every cell of a mask from the nearest cell outside it, in cells; beyond the raster is outside."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float64)[1:-1, 1:-1]
+
+
+def _parts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Connected parts of a mask, 1..n."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    return np.asarray(labels, dtype=np.int32)
 
 
 def _large(labels: NDArray[np.int32], cells: float) -> NDArray[np.int32]:

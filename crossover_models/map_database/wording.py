@@ -21,6 +21,7 @@ _CATEGORIES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nurse station", ("nurse",)),
     ("reception", ("reception", "counter", "front desk")),
     ("lobby", ("lobby", "atrium")),
+    ("lift", ("lift", "elevator")),
     ("lounge", ("lounge",)),
     ("hallway", ("hallway", "corridor", "hall", "passage", "foyer", "entrance", "entry", "vestibule")),
     ("staircase", ("stair", "stairs", "stairwell", "staircase")),
@@ -38,7 +39,8 @@ _CATEGORIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SIZE = re.compile(r"\d+([.,]\d+)?\s*(x|mm|cm|m\b)", re.IGNORECASE)
 # Qualifiers that say nothing of what a thing is.
-_DULL = {"standard", "generic", "default", "basic", "single", "double", "wall"}
+_DULL = {"standard", "generic", "default", "basic", "single", "double", "wall", "normal", "main"}
+_COLORS = {"black", "white", "grey", "gray", "blue", "red", "green", "yellow", "brown"}
 _ABBREVIATIONS = {"rm": "room", "w": "with", "conf": "conference", "adj": "adjustable"}
 
 
@@ -49,6 +51,14 @@ def guess_category(name: str) -> str:
         if any(f" {key} " in words for key in keys):
             return category
     return ""
+
+
+def category_by_things(things: Sequence[str]) -> str:
+    """Room type that furniture alone gives away, "" where it does not."""
+    words = {word for thing in things for word in thing.split()}
+    if "bed" in words:
+        return "bedroom"
+    return "bathroom" if words & {"toilet", "shower", "bathtub"} else ""
 
 
 def spoken(identifier: str) -> str:
@@ -63,14 +73,18 @@ def spoken(identifier: str) -> str:
 def furniture_category(type_name: str) -> str:
     """What a piece of furniture is, from the name a CAD family gives it; "" if nothing is left.
 
-    ``M_Table-Coffee:0610 x 0610 x 0610mm`` -> ``coffee table``; ``OpenRobotics/OfficeChairBlack2`` -> ``office chair
-    black``.
+    ``M_Table-Coffee:0610 x 0610 x 0610mm`` -> ``coffee table``; ``OpenRobotics/OfficeChairBlack2`` -> ``black office
+    chair``.
     """
     family = type_name.split(":")[0].rsplit("/", 1)[-1]
     family = re.sub(r"^M_", "", family)
     family = re.sub(r"\([^)]*\)|\b\d[\d.,]*\s*(x|mm|cm)\b.*", " ", family)
     head, _, qualifier = family.partition("-")
     words = [word for word in spoken(head).lower().split() if not word.isdigit()]
+    if len(words) > 1 and words[0] in _DULL:
+        words = words[1:]
+    if len(words) > 1 and words[-1] in _COLORS:
+        words = [words[-1], *words[:-1]]
     extra = [word for word in spoken(qualifier).lower().split() if word.isalpha()]
     if "sink" in extra and "sink" not in words:
         words += ["with", "sink"]
@@ -91,7 +105,7 @@ def describe_place(
 ) -> tuple[str, ...]:
     """Sentences about a place: what and where it is, what stands in it, where its doors lead; only what is known."""
     kind = f", {_article(category)}," if category and category not in name.lower() else ""
-    sentences = [f"{name}{kind} on {level_name}, about {max(1, round(area_m2))} square metres."]
+    sentences = [f"{name}{kind} on {level_name}, about {max(1, round(area_m2))} square meters."]
     counts = Counter(thing for thing in things if thing)
     if counts:
         items = [_counted(thing, count) for thing, count in counts.most_common()]
