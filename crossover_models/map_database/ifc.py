@@ -69,7 +69,7 @@ def read_ifc(path: Path | str) -> Building:
     path = Path(path)
     model = _open(path)
     geometry = _Geometry()
-    structure = [part for part in geometry.parts(model, STRUCTURE)]
+    structure = geometry.parts(model, STRUCTURE)
     spaces = {part.element.id(): part for part in geometry.parts(model, ("IfcSpace",))}
     furniture = geometry.parts(model, FURNISHINGS)
     doors = geometry.parts(model, ("IfcDoor",))
@@ -203,10 +203,10 @@ def _level(
     outlines = [(part, _footprint(part.mesh)) for part in spaces]
     outlines = [(part, outline) for part, outline in outlines if outline is not None]
     walls = [part for part in structure if any(part.element.is_a(kind) for kind in WALLS)]
-    cut = shapely.union_all([_section(part.mesh, elevation_m + z) for part in walls for z in CUTS_M])
-    if not outlines or cut.is_empty:
+    low, high = (shapely.union_all([_section(part.mesh, elevation_m + z) for part in walls]) for z in CUTS_M)
+    if not outlines or high.is_empty:
         return None
-    plan = _plan(cut, [outline for _, outline in outlines])
+    plan = _plan(shapely.union(low, high), [outline for _, outline in outlines])
     taken: set[str] = set()
     places = []
     for part, outline in outlines:
