@@ -188,13 +188,25 @@ class RegistrationSettings(Settings):
     """Floor-plan registration: likelihood field, free-space violation, search and hypotheses."""
 
     sigma_m: float = setting(0.15, "standard deviation of a wall return from the plan", unit="m", minimum=0.01)
-    outlier: float = setting(0.05, "share of returns that no wall explains", minimum=0.001, maximum=0.9)
+    outlier: float = setting(0.05, "share of returns that no wall explains, where the plan is known", minimum=0.001, maximum=0.9)
+    unknown_likelihood: float = setting(
+        0.3, "the same where the plan is blank, in units of a return on a wall", minimum=0.001, maximum=0.9
+    )
     violation_weight: float = setting(1.5, "penalty for rays that pass through walls of the plan", minimum=0.0)
     angular_step_deg: float = setting(3.0, "heading step of the global search", unit="deg", minimum=0.1, maximum=30.0)
     linear_step_m: float = setting(0.1, "position step of the global search", unit="m", minimum=0.02)
     pyramid_height: int = setting(3, "halvings between the search's widest window and one step", minimum=0, maximum=8)
     search_margin: float = setting(
         0.3, "hypotheses worse than the best by more than this may be missed", unit="nat", minimum=0.0
+    )
+    min_score: float = setting(
+        -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
+    )
+    min_score: float = setting(
+        -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
+    )
+    min_score: float = setting(
+        -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
     )
     starts: int = setting(4, "fine alignments started for each hypothesis kept", minimum=1)
     max_points: int = setting(180, "returns matched", minimum=8)

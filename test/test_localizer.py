@@ -31,6 +31,8 @@ from crossover_models.observation import Modality, SceneEmbedding
 
 L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
 START = np.array([1.5, 5.0, 0.1])
+# Nothing else in the plan looks like it, so that one scan is enough; START looks much the same from the other end.
+DISTINCT = np.array([7.5, 8.0, 1.0])
 ODOM_FROM_MAP = np.array([3.0, -2.0, 0.7])
 
 
@@ -182,7 +184,7 @@ class TestRelocalize:
     def test_ambiguous_until_a_level_hint(self) -> None:
         plan = asymmetric_plan()
         localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
-        run(localizer, plan, [START])
+        run(localizer, plan, [DISTINCT])
         both = localizer.relocalize(RelocalizeRequest(max_hypotheses=2))
         assert both.code == RelocalizeCode.AMBIGUOUS and both.success and len(both.hypotheses) == 2
         hinted = localizer.relocalize(RelocalizeRequest(level_hint="floor l2"))
@@ -191,9 +193,9 @@ class TestRelocalize:
     def test_text_hint_decides_between_twin_floors(self) -> None:
         plan = asymmetric_plan()
         source = PlantedMap({L1: plan, L2: plan})
-        localizer = Localizer(source, LocalizerSettings(), encode_text=lambda text: source.vector("L2-west"))
-        run(localizer, plan, [START])
-        response = localizer.relocalize(RelocalizeRequest(text_hint="west of the second floor"))
+        localizer = Localizer(source, LocalizerSettings(), encode_text=lambda text: source.vector("L2-east"))
+        run(localizer, plan, [DISTINCT])
+        response = localizer.relocalize(RelocalizeRequest(text_hint="east of the second floor"))
         assert response.hypotheses[0].level == L2
         assert response.hypotheses[0].probability > 2 * response.hypotheses[1].probability
 
@@ -210,7 +212,7 @@ class TestRelocalize:
     def test_asking_changes_nothing_and_applying_does(self) -> None:
         plan = asymmetric_plan()
         localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
-        before = run(localizer, plan, [START])
+        before = run(localizer, plan, [DISTINCT])
         localizer.relocalize(RelocalizeRequest(level_hint="L2"))
         assert localizer.estimate(before.stamp_ns).hypotheses[0].probability < 0.6
         localizer.relocalize(RelocalizeRequest(level_hint="L2", apply=True))

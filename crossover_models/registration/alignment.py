@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +24,8 @@ FLOOR_SIGMA = np.array([0.02, 0.02, 0.005])
 def align(field: LikelihoodField, returns: Returns, poses: Array, iterations: int = 12) -> Array:
     """Climb from poses (K, 3) to the nearest maxima of the likelihood field: (K, 3).
 
-    Gauss-Newton on the distances, each return weighted by how probably a wall explains it (the E step of the hit-or-outlier
-    mixture), with Levenberg's damping. A step that lowers the likelihood is halved instead of taken.
+    Gauss-Newton on the distances, each return weighted by how probably a wall explains it (the E step of the mixture of
+    hits and background), with Levenberg's damping. A step that lowers the likelihood is halved instead of taken.
     """
     current = np.array(poses, dtype=np.float64)
     damping = np.full(len(current), 1e-3)
@@ -34,16 +36,15 @@ def align(field: LikelihoodField, returns: Returns, poses: Array, iterations: in
         rows = np.flatnonzero(active)
         if not len(rows):
             break
-        distance, gradient, lever = _linearize(field, returns, trial[rows])
-        likelihood = field.log_likelihood(distance).mean(axis=1)
+        terms = _linearize(field, returns, trial[rows])
+        likelihood = np.log(terms.hit + terms.background).mean(axis=1)
         better = likelihood > value[rows]
         current[rows[better]], value[rows[better]] = trial[rows[better]], likelihood[better]
         damping[rows] = np.where(better, damping[rows] * 0.3, damping[rows] * 10.0)
         worse = rows[~better]
         trial[worse] = 0.5 * (trial[worse] + current[worse])
         go = rows[better]
-        step = _step(field, distance[better], gradient[better], lever[better], damping[go])
-        trial[go] = current[go] + step
+        trial[go] = current[go] + _step(terms, field.settings.sigma_m, damping[rows])[better]
         moved = np.abs(trial[rows] - current[rows]).max(axis=1)
         active[rows] = moved > CONVERGED_M
     return current
@@ -55,35 +56,50 @@ def covariance(field: LikelihoodField, returns: Returns, poses: Array) -> Array:
     Neighboring returns share what is wrong with plan and sensor, so that together they count for
     ``settings.independent_returns`` at most; without this cap the ellipse shrinks with the number of beams.
     """
-    distance, gradient, lever = _linearize(field, returns, poses)
-    information, _ = _normal_equations(field, distance, gradient, lever)
+    information, _ = _normal_equations(_linearize(field, returns, poses), field.settings.sigma_m)
     information *= min(1.0, field.settings.independent_returns / len(returns))
     information += np.diag(PRIOR_SIGMA**-2.0)
     out = np.linalg.inv(information) + np.diag(FLOOR_SIGMA**2)
     return np.asarray(0.5 * (out + out.transpose(0, 2, 1)))
 
 
-def _linearize(field: LikelihoodField, returns: Returns, poses: Array) -> tuple[Array, Array, Array]:
-    """Distances (K, P), their gradients (K, P, 2) and the lever arms (K, P, 2) of returns about the pose."""
+@dataclass(frozen=True)
+class _Terms:
+    """The likelihood of returns around poses, to first order in the distances.
+
+    Attributes:
+        distance: (K, P) to the nearest wall, metres.
+        gradient: (K, P, 2) of it.
+        lever: (K, P, 2) from the pose to the return, map frame, metres.
+        hit, background: (K, P) the two parts of the likelihood.
+    """
+
+    distance: Array
+    gradient: Array
+    lever: Array
+    hit: Array
+    background: Array
+
+
+def _linearize(field: LikelihoodField, returns: Returns, poses: Array) -> _Terms:
     points = place(poses, returns.points)
     distance, gradient = field.distance(points, gradient=True)
     assert gradient is not None
-    return distance, gradient, points - poses[:, None, :2]
+    background = field.background(points)
+    return _Terms(distance, gradient, points - poses[:, None, :2], field.hit(distance, background), background)
 
 
-def _normal_equations(field: LikelihoodField, distance: Array, gradient: Array, lever: Array) -> tuple[Array, Array]:
-    """Information (K, 3, 3) and its right-hand side (K, 3) of the weighted distances, in units of 1 / sigma^2."""
-    s = field.settings
-    hit = (1.0 - s.outlier) * np.exp(-0.5 * np.square(distance / s.sigma_m))
-    weight = hit / (hit + s.outlier) / s.sigma_m**2
-    turn = lever[..., 0] * gradient[..., 1] - lever[..., 1] * gradient[..., 0]
-    jacobian = np.concatenate([gradient, turn[..., None]], axis=-1)
+def _normal_equations(terms: _Terms, sigma_m: float) -> tuple[Array, Array]:
+    """Information (K, 3, 3) of the poses and its right-hand side (K, 3)."""
+    weight = terms.hit / (terms.hit + terms.background) / sigma_m**2
+    turn = terms.lever[..., 0] * terms.gradient[..., 1] - terms.lever[..., 1] * terms.gradient[..., 0]
+    jacobian = np.concatenate([terms.gradient, turn[..., None]], axis=-1)
     weighted = jacobian * weight[..., None]
-    return weighted.transpose(0, 2, 1) @ jacobian, -(weighted * distance[..., None]).sum(axis=1)
+    return weighted.transpose(0, 2, 1) @ jacobian, -(weighted * terms.distance[..., None]).sum(axis=1)
 
 
-def _step(field: LikelihoodField, distance: Array, gradient: Array, lever: Array, damping: Array) -> Array:
-    information, target = _normal_equations(field, distance, gradient, lever)
+def _step(terms: _Terms, sigma_m: float, damping: Array) -> Array:
+    information, target = _normal_equations(terms, sigma_m)
     scale = np.einsum("kii->ki", information)
     damped = information + np.einsum("ki,ij->kij", scale * damping[:, None] + 1e-6, np.eye(3))
     step = np.linalg.solve(damped, target[..., None])[..., 0]

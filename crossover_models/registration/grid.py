@@ -14,7 +14,7 @@ from crossover_models.registration.likelihood_field import LikelihoodField
 class SearchGrid:
     """Likelihood-field pyramid of one level.
 
-    All rasters are padded by ``radius_cells`` on every side, so that no return of an allowed pose falls outside, and flat.
+    All rasters are flat and padded by ``radius_cells`` on every side, so that no return of an allowed pose falls outside.
 
     Attributes:
         shape: (rows, cols) without the padding; row 0 is the lowest y.
@@ -36,8 +36,7 @@ class SearchGrid:
         padded = (self.shape[0] + 2 * self.radius_cells, self.shape[1] + 2 * self.radius_cells)
         self.stride, self.cells = padded[1], padded[0] * padded[1]
         centers = self.position(np.stack(np.indices(padded), axis=-1) - self.radius_cells)
-        distance, _ = field.distance(centers)
-        level = field.log_likelihood(distance).astype(np.float32)
+        level = field.log_likelihood(centers).astype(np.float32)
         self.fields = [torch.from_numpy(level.reshape(-1)).to(device)]
         for h in range(self.height):
             level = _grow(level, 1 << h)

@@ -17,12 +17,14 @@ INLIER_SIGMAS = 3.0
 class LikelihoodField:
     """Distance to the nearest wall of a plan, read between cells, and what follows from it.
 
-    A return at distance d from the nearest wall has the log-likelihood log((1 - outlier) exp(-d^2 / 2 sigma^2) + outlier)
-    (Probabilistic Robotics, table 6.3, scaled so that a return on a wall has 0).
+    A return at distance d from the nearest wall has the log-likelihood log((1 - b) exp(-d^2 / 2 sigma^2) + b)
+    (Probabilistic Robotics, table 6.3, scaled so that a return on a wall has 0). The background b is the share of outliers
+    where the plan is known: clutter in free space is rare. It is higher where the plan is blank, for there a return
+    contradicts nothing.
 
     Args:
         plan: with at least one wall and one free cell.
-        settings: sigma and share of outliers.
+        settings: sigma and the two backgrounds.
 
     Raises:
         FloorPlanError: the plan has no wall, or no free cell for a robot to stand in.
@@ -40,9 +42,10 @@ class LikelihoodField:
         distance = cv2.distanceTransform((occupancy != OCCUPIED).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         self._distance = np.ascontiguousarray(distance * plan.resolution_m, dtype=np.float32)
         self._corner = np.asarray(plan.origin_xy) + (0.5 - margin) * plan.resolution_m
+        self._background = np.where(plan.occupancy == UNKNOWN, settings.unknown_likelihood, settings.outlier)
 
     def distance(self, points_xy: Array, gradient: bool = False) -> tuple[Array, Array | None]:
-        """Distance (...,) to the nearest wall at map-frame points (..., 2), bilinear, and its gradient (..., 2) if asked for."""
+        """Distance (...,) to the nearest wall at map-frame points (..., 2), between cells, and its gradient (..., 2)."""
         rows, cols = self._distance.shape
         u = (points_xy - self._corner) / self.plan.resolution_m
         limit = np.array([cols - 1.001, rows - 1.001])
@@ -60,18 +63,31 @@ class LikelihoodField:
         slope_x = (1 - fy) * (d01 - d00) + fy * (d11 - d10)
         return distance, np.stack([slope_x, high - low], axis=-1) / self.plan.resolution_m
 
-    def log_likelihood(self, distance_m: Array) -> Array:
-        """Log-likelihood, at most 0, of returns at these distances from the nearest wall."""
-        s = self.settings
-        hit = (1.0 - s.outlier) * np.exp(-0.5 * np.square(distance_m / s.sigma_m))
-        return np.asarray(np.log(hit + s.outlier))
+    def background(self, points_xy: Array) -> Array:
+        """Likelihood (...,) of a return at map-frame points (..., 2) that no wall explains."""
+        cells = self.plan.cell(points_xy)
+        row, col = cells[..., 0], cells[..., 1]
+        rows, cols = self._background.shape
+        inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+        known = self._background[np.where(inside, row, 0), np.where(inside, col, 0)]
+        return np.where(inside, known, self.settings.unknown_likelihood)
+
+    def hit(self, distance_m: Array, background: Array) -> Array:
+        """The walls' share of the likelihood of returns at these distances."""
+        return np.asarray((1.0 - background) * np.exp(-0.5 * np.square(distance_m / self.settings.sigma_m)))
+
+    def log_likelihood(self, points_xy: Array) -> Array:
+        """Log-likelihood (...,), at most 0, of returns at map-frame points (..., 2)."""
+        background = self.background(points_xy)
+        return np.asarray(np.log(self.hit(self.distance(points_xy)[0], background) + background))
 
     def evaluate(self, returns: Returns, poses: Array) -> tuple[Array, Array, Array]:
         """Score (K,), inlier fraction (K,) and free-space violation (K,) of poses (K, 3); see PoseFit."""
         points = place(poses, returns.points)
-        distance, _ = self.distance(points)
+        distance, background = self.distance(points)[0], self.background(points)
         violation = self.violation(returns, poses)
-        score = self.log_likelihood(distance).mean(axis=1) - self.settings.violation_weight * violation
+        likelihood = np.log(self.hit(distance, background) + background)
+        score = likelihood.mean(axis=1) - self.settings.violation_weight * violation
         return score, (distance <= INLIER_SIGMAS * self.settings.sigma_m).mean(axis=1), violation
 
     def violation(self, returns: Returns, poses: Array) -> Array:

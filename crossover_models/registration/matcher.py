@@ -71,7 +71,7 @@ class PlanMatcher:
             regions: (level, center_xy (2,) in its map frame, radius_m): positions to look at; None for all free space.
 
         Returns:
-            At most ``settings.max_hypotheses`` fits, best first; none where the regions hold no free space.
+            At most ``settings.max_hypotheses`` fits, best first; none where nothing fits or the regions hold no free space.
 
         Raises:
             InsufficientStructure: fewer than ``settings.min_points`` usable returns.
@@ -160,6 +160,8 @@ class PlanMatcher:
 
     def _finish(self, candidates: Candidates, keys: Sequence[LevelKey], wall_slice: WallSlice) -> tuple[PoseFit, ...]:
         s, returns = self.settings, self._returns(wall_slice)
+        if not len(candidates):
+            return ()
         # Neighboring cells climb to the same maximum: one start for each is enough.
         starts = _suppress(
             candidates.grid, candidates.poses, s.suppression_m / 2, s.suppression_deg / 2, s.max_hypotheses * s.starts

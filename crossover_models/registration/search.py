@@ -88,8 +88,9 @@ class PoseSearch:
         self.nodes_bounded = 0
 
     def branch_and_bound(self, margin: float = 0.0) -> Candidates:
-        """All poses whose score is within ``margin`` of the best one's; the best itself for 0."""
-        self._threshold = -np.inf
+        """All poses whose score is within ``margin`` of the best one's and not below ``settings.min_score``."""
+        # Below the floor nothing is worth finding; without it, data that fit nowhere would be searched to the last pose.
+        self._threshold = self.settings.min_score
         self._margin = margin
         self._found: list[tuple[torch.Tensor, torch.Tensor]] = []
         nodes = self._nodes(self.height)
@@ -189,11 +190,11 @@ class PoseSearch:
         return children[keep]
 
     def _candidates(self, margin: float) -> Candidates:
-        if not self._found:
+        if not any(len(part) for part, _ in self._found):
             return Candidates(np.empty(0, dtype=np.int64), np.empty((0, 3)), np.empty(0, dtype=np.float32))
         nodes = torch.cat([part for part, _ in self._found]).cpu().numpy().astype(np.int64)
         scores = torch.cat([part for _, part in self._found]).cpu().numpy()
-        keep = np.flatnonzero(scores >= scores.max() - margin)
+        keep = np.flatnonzero(scores >= max(float(scores.max()) - margin, self.settings.min_score))
         # Ties in the order of the grid, so that both searches name the same pose.
         order = keep[np.lexsort((*nodes[keep].T[::-1], -scores[keep]))]
         nodes, scores = nodes[order], scores[order]
