@@ -289,14 +289,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Play a bag; status 2 with one line on stderr where that is impossible."""
-    from crossover_ros.localize import use_large_data_transport
+    from crossover_ros.localize import split_ros_arguments, use_large_data_transport
 
     use_large_data_transport()
     import rclpy
-    from rclpy.utilities import remove_ros_args
 
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parser().parse_args(remove_ros_args(["play", *given])[1:])
+    own, ros = split_ros_arguments(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(own)
     try:
         options = PlayOptions(
             arguments.rate,
@@ -308,7 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.duration,
         )
         with BagFile(arguments.bag, options.topics) as bag:
-            rclpy.init(args=["play", *given])
+            rclpy.init(args=["play", *ros])
             try:
                 return _play(rclpy.create_node("bag_player"), bag, options)
             finally:

@@ -21,6 +21,20 @@ def use_large_data_transport() -> None:
         os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", LARGE_DATA)
 
 
+def split_ros_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and those for rclpy: each section from ``--ros-args`` to ``--`` or the end."""
+    own: list[str] = []
+    ros: list[str] = []
+    inside = False
+    for argument in argv:
+        inside = argument == "--ros-args" or (inside and argument != "--")
+        if inside or (argument == "--" and ros):
+            ros.append(argument)
+        else:
+            own.append(argument)
+    return own, ros
+
+
 def _parser(nodes: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="crossover " + ("localize" if len(nodes) > 1 else nodes[0]),
@@ -47,12 +61,11 @@ def run(argv: Sequence[str] | None, nodes: Sequence[str]) -> int:
     """
     use_large_data_transport()
     import rclpy
-    from rclpy.utilities import remove_ros_args
 
-    given = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+    own, ros = split_ros_arguments(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = _parser(nodes).parse_args(remove_ros_args(given)[1:])
-        rclpy.init(args=given)
+        arguments = _parser(nodes).parse_args(own)
+        rclpy.init(args=[sys.argv[0], *ros])
         return _spin(nodes, arguments)
     except (ValueError, RuntimeError) as error:
         print(f"crossover: {' '.join(str(error).split())}", file=sys.stderr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from tf2_msgs.msg import TFMessage
 
 from crossover_ros.bag_player import BagFile, Player, PlayError, PlayOptions, main
 
+ROOT = Path(__file__).resolve().parents[1]
 S = 1_000_000_000
 STORE = get_typestore(Stores.ROS2_KILTED)
 START_NS = 100 * S
@@ -175,3 +178,13 @@ def test_a_truncated_bag_is_one_line(bag: Path, tmp_path: Path, capsys: pytest.C
         (broken / file.name).write_bytes(data if file.suffix == ".yaml" else data[: len(data) // 3])
     assert main([str(broken)]) == 2
     assert capsys.readouterr().err.startswith("crossover play: ")
+
+
+def test_remaps_of_the_command_line_in_both_spellings(bag: Path, listener: Graph) -> None:
+    lidar = Ear(listener.client, PointCloud2, "/lidar", 100)
+    for spelling in (["--remap", "/points:=/lidar"], ["--ros-args", "-r", "/points:=/lidar"]):
+        heard = len(lidar.heard)
+        arguments = [str(bag), "--topics", "/points", "--wait", "20", *spelling]
+        done = subprocess.run([sys.executable, "-m", "crossover_ros.cli", "play", *arguments], cwd=ROOT, check=False)
+        assert done.returncode == 0
+        wait_for(lambda heard=heard: len(lidar.heard) == heard + 10)

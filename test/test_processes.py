@@ -180,3 +180,13 @@ def test_an_unknown_command_is_refused() -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["dance"])
     assert ended.value.code == 2
+
+
+def test_ros_arguments_are_told_from_ours() -> None:
+    from crossover_ros.localize import split_ros_arguments
+
+    given = ["a", "--remap", "/x:=/y", "--ros-args", "-r", "b:=c", "--", "d", "--ros-args", "-p", "e:=1"]
+    own, ros = split_ros_arguments(given)
+    assert own == ["a", "--remap", "/x:=/y", "d"]
+    assert ros == ["--ros-args", "-r", "b:=c", "--", "--ros-args", "-p", "e:=1"]
+    assert split_ros_arguments(["bag", "--", "x"]) == (["bag", "--", "x"], [])
