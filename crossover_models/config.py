@@ -188,7 +188,9 @@ class RegistrationSettings(Settings):
     """Floor-plan registration: likelihood field, free-space violation, search and hypotheses."""
 
     sigma_m: float = setting(0.15, "standard deviation of a wall return from the plan", unit="m", minimum=0.01)
-    outlier: float = setting(0.05, "share of returns that no wall explains, where the plan is known", minimum=0.001, maximum=0.9)
+    outlier: float = setting(
+        0.05, "share of returns that no wall explains, where the plan is known", minimum=0.001, maximum=0.9
+    )
     unknown_likelihood: float = setting(
         0.3, "the same where the plan is blank, in units of a return on a wall", minimum=0.001, maximum=0.9
     )
@@ -198,12 +200,6 @@ class RegistrationSettings(Settings):
     pyramid_height: int = setting(3, "halvings between the search's widest window and one step", minimum=0, maximum=8)
     search_margin: float = setting(
         0.3, "hypotheses worse than the best by more than this may be missed", unit="nat", minimum=0.0
-    )
-    min_score: float = setting(
-        -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
-    )
-    min_score: float = setting(
-        -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
     )
     min_score: float = setting(
         -1.8, "mean log-likelihood a return below which a pose is no hypothesis", unit="nat", maximum=0.0
