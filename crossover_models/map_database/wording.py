@@ -105,7 +105,7 @@ def describe_place(
 ) -> tuple[str, ...]:
     """Sentences about a place: what and where it is, what stands in it, where its doors lead; only what is known."""
     kind = f", {_article(category)}," if category and category not in name.lower() else ""
-    sentences = [f"{name}{kind} on {level_name}, about {max(1, round(area_m2))} square meters."]
+    sentences = [f"{name}{kind} on {level_name}, {_area(area_m2)}."]
     counts = Counter(thing for thing in things if thing)
     if counts:
         items = [_counted(thing, count) for thing, count in counts.most_common()]
@@ -128,8 +128,14 @@ def identifier(text: str, taken: set[str] | None = None) -> str:
     return unique
 
 
+def _area(area_m2: float) -> str:
+    count = max(1, round(area_m2))
+    return f"about {count} square meter{'s' if count > 1 else ''}"
+
+
 def _article(phrase: str) -> str:
-    return ("an " if phrase[:1] in "aeiou" else "a ") + phrase
+    vowel = phrase[:1] in tuple("aeio") or (phrase[:1] == "u" and not phrase.startswith(("uni", "uti", "use")))
+    return ("an " if vowel else "a ") + phrase
 
 
 def _counted(thing: str, count: int) -> str:
