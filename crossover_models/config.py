@@ -242,6 +242,12 @@ class BeliefSettings(Settings):
         12.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
     )
     independence_m: float = setting(1.5, "travel after which a slice is wholly new evidence", unit="m", minimum=0.1)
+    score_deadband: float = setting(
+        0.08,
+        "difference of scores that unmapped furniture alone causes, and that is no evidence between poses",
+        unit="nat",
+        minimum=0.0,
+    )
     null_probability: float = setting(
         0.2, "prior probability that the robot is nowhere in the map", minimum=0.0, maximum=0.99
     )

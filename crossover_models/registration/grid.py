@@ -14,7 +14,7 @@ from crossover_models.registration.likelihood_field import LikelihoodField
 class SearchGrid:
     """Likelihood-field pyramid of one level.
 
-    All rasters are flat and padded by ``radius_cells`` on every side, so that no return of an allowed pose falls outside.
+    All rasters are flat and padded by ``radius_cells`` on every side: no return of an allowed pose falls outside.
 
     Attributes:
         shape: (rows, cols) without the padding; row 0 is the lowest y.

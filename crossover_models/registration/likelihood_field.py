@@ -18,9 +18,9 @@ class LikelihoodField:
     """Distance to the nearest wall of a plan, read between cells, and what follows from it.
 
     A return at distance d from the nearest wall has the log-likelihood log((1 - b) exp(-d^2 / 2 sigma^2) + b)
-    (Probabilistic Robotics, table 6.3, scaled so that a return on a wall has 0). The background b is the share of outliers
-    where the plan is known: clutter in free space is rare. It is higher where the plan is blank, for there a return
-    contradicts nothing.
+    (Probabilistic Robotics, table 6.3, scaled so that a return on a wall has 0). The background b is the share of
+    outliers where the plan is known: clutter in free space is rare. It is higher where the plan is blank, for there a
+    return contradicts nothing.
 
     Args:
         plan: with at least one wall and one free cell.
@@ -45,7 +45,7 @@ class LikelihoodField:
         self._background = np.where(plan.occupancy == UNKNOWN, settings.unknown_likelihood, settings.outlier)
 
     def distance(self, points_xy: Array, gradient: bool = False) -> tuple[Array, Array | None]:
-        """Distance (...,) to the nearest wall at map-frame points (..., 2), between cells, and its gradient (..., 2)."""
+        """Distance (...,) to the nearest wall at points (..., 2) of the map frame, and its gradient (..., 2)."""
         rows, cols = self._distance.shape
         u = (points_xy - self._corner) / self.plan.resolution_m
         limit = np.array([cols - 1.001, rows - 1.001])

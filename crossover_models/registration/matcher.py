@@ -1,4 +1,4 @@
-"""Registration of a wall slice against the plans of a database: search everywhere, align, rank; or follow from a pose."""
+"""Registration of a wall slice against the plans of a database: search, align and rank; or follow from a pose."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class PlanMatcher:
     ) -> tuple[PoseFit, ...]:
         """Find the poses, on all levels at once, at which the slice fits best.
 
-        Exact over the search grid for every pose within ``settings.search_margin`` of the best; those are aligned finely,
-        scored again and thinned by non-maximum suppression.
+        Exact over the search grid for every pose within ``settings.search_margin`` of the best; those are aligned
+        finely, scored again and thinned by non-maximum suppression.
 
         Args:
             wall_slice: what was seen, in the aligned frame.
@@ -71,7 +71,8 @@ class PlanMatcher:
             regions: (level, center_xy (2,) in its map frame, radius_m): positions to look at; None for all free space.
 
         Returns:
-            At most ``settings.max_hypotheses`` fits, best first; none where nothing fits or the regions hold no free space.
+            At most ``settings.max_hypotheses`` fits, best first; none where nothing fits or the regions hold no free
+            space.
 
         Raises:
             InsufficientStructure: fewer than ``settings.min_points`` usable returns.

@@ -60,8 +60,8 @@ class Returns:
 def usable_returns(wall_slice: WallSlice, min_points: int, max_points: int, max_radius_m: float) -> Returns:
     """Select the returns of a slice that are matched.
 
-    Returns that are not finite or farther than ``max_radius_m`` from the aligned frame's origin are left out; one a cell
-    of 0.1 m is kept, then at most ``max_points``, evenly spread in order of sweep and bearing.
+    Returns that are not finite or farther than ``max_radius_m`` from the aligned frame's origin are left out; one a
+    cell of 0.1 m is kept, then at most ``max_points``, evenly spread in order of sweep and bearing.
 
     Raises:
         InsufficientStructure: fewer than ``min_points`` remain.

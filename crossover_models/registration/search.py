@@ -1,10 +1,10 @@
 """Global search of poses: exact branch and bound over all candidate levels at once, and the plain search it must equal.
 
-Poses are cells of a square grid times evenly spaced headings. A pose's score is the mean log-likelihood of the returns,
-each read at the nearest grid cell, less the weighted share of rays that cross a wall (Olson 2009, "Real-time correlative
-scan matching"; Hess et al. 2016, "Real-time loop closure in 2D lidar SLAM", section V). A node is a square window of
-2^h x 2^h cells at one heading; its bound is the same mean over the field's maximum in that window, which no pose of the
-window exceeds, and the penalty only lowers scores.
+Poses are cells of a square grid times evenly spaced headings. A pose's score is the mean log-likelihood of the
+returns, each read at the nearest grid cell, less the weighted share of rays that cross a wall (Olson 2009, "Real-time
+correlative scan matching"; Hess et al. 2016, "Real-time loop closure in 2D lidar SLAM", section V). A node is a square
+window of 2^h x 2^h cells at one heading; its bound is the same mean over the field's maximum in that window, which no
+pose of the window exceeds, and the penalty only lowers scores.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class PoseSearch:
 
     def branch_and_bound(self, margin: float = 0.0) -> Candidates:
         """All poses whose score is within ``margin`` of the best one's and not below ``settings.min_score``."""
-        # Below the floor nothing is worth finding; without it, data that fit nowhere would be searched to the last pose.
+        # Below the floor nothing is worth finding: data that fit nowhere would be searched to the last pose.
         self._threshold = self.settings.min_score
         self._margin = margin
         self._found: list[tuple[torch.Tensor, torch.Tensor]] = []
