@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -126,3 +127,15 @@ def decode_nav2(yaml_text: str, png: bytes, what: str = "map") -> FloorPlan:
     cells[darkness > occupied] = OCCUPIED
     cells[darkness < free] = FREE
     return FloorPlan(np.ascontiguousarray(cells[::-1]), resolution, (x, y))
+
+
+def nav2_image_name(yaml_text: str) -> str:
+    """File name of the picture that a nav2 map description refers to, without any folder.
+
+    Raises:
+        CodecError: it names none.
+    """
+    try:
+        return Path(yaml.safe_load(yaml_text)["image"]).name
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise CodecError(f"not a nav2 map description: {error!r}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from pathlib import Path
 
@@ -18,11 +17,6 @@ class DatabaseError(ValueError):
 
 class FingerprintMismatch(DatabaseError):
     """A database whose embeddings another encoder made; both fingerprints are in the message."""
-
-
-def map_file_stem(building_id: str, level_id: str) -> str:
-    """File name, without suffix, under which a level's plan is exported."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{building_id}_{level_id}")
 
 
 def check_header(path: Path) -> None:

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from crossover_models.building import BuildingError, Door, Furnishing, Lift, Mesh
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
-from crossover_models.map_database.codec import CodecError, decode_array, decode_image, decode_nav2
+from crossover_models.map_database.codec import CodecError, decode_array, decode_image, decode_nav2, nav2_image_name
 from crossover_models.map_database.file_format import (
     REBUILD,
     DatabaseError,
     FingerprintMismatch,
     check_header,
-    map_file_stem,
 )
 from crossover_models.map_database.schema import SCHEMA_VERSION, content_fingerprint
 from crossover_models.observation import Modality
@@ -205,10 +204,11 @@ class MapDatabase:
         written = []
         for level in self.levels():
             text, png = self.nav2_map(level.key)
-            stem = map_file_stem(level.key.building_id, level.key.level_id)
-            (directory / f"{stem}.png").write_bytes(png)
-            (directory / f"{stem}.yaml").write_text(text, encoding="utf-8")
-            written.append(directory / f"{stem}.yaml")
+            with self._reading():
+                picture = directory / nav2_image_name(text)
+            picture.write_bytes(png)
+            picture.with_suffix(".yaml").write_text(text, encoding="utf-8")
+            written.append(picture.with_suffix(".yaml"))
         return tuple(written)
 
     def structure(self, key: LevelKey) -> Mesh | None:

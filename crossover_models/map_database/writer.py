@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from crossover_models import __version__
 from crossover_models.building import Building, Level, Mesh, Place
 from crossover_models.map_database.codec import CodecError, encode_array, encode_jpeg, encode_nav2, encode_png
-from crossover_models.map_database.file_format import DatabaseError, check_replaceable, map_file_stem
+from crossover_models.map_database.file_format import DatabaseError, check_replaceable
 from crossover_models.map_database.schema import (
     APPLICATION_ID,
     PAGE_SIZE,
@@ -25,6 +25,7 @@ from crossover_models.map_database.schema import (
     SCHEMA_VERSION,
     content_fingerprint,
 )
+from crossover_models.map_database.wording import identifier
 from crossover_models.observation import Modality
 
 
@@ -49,6 +50,7 @@ class DatabaseWriter:
         self._temporary = self.out.with_name(f".{self.out.name}.building")
         self._lock = _acquire(self._lock_path, self.out)
         self._buildings: dict[str, int] = {}
+        self._stems: set[str] = set()
         self._places: dict[tuple[str, str], int] = {}
         self._connection: apsw.Connection | None = None
         try:
@@ -105,7 +107,8 @@ class DatabaseWriter:
             "levels", None, building, level.level_id, level.name, float(level.elevation_m), float(level.height_m),
             x, y, yaw,
         )  # fmt: skip
-        stem = map_file_stem(building_id, level.level_id)
+        # Names may become alike when made fit for files: "a b" and "a_b".
+        stem = identifier(f"{building_id}_{level.level_id}", self._stems)
         self._insert("plans", row, *encode_nav2(level.plan, f"{stem}.png"))
         if level.drawing is not None:
             self._insert("drawings", row, encode_png(level.drawing))
@@ -148,7 +151,7 @@ class DatabaseWriter:
                 raise DatabaseError(f"{name}: expected ({self.embedding_dim},), got {vector.shape}")
             norm = float(np.linalg.norm(vector))
             if not abs(norm - 1.0) < 1e-3:
-                raise DatabaseError(f"{name}: norm must be 1, got {norm}")
+                raise DatabaseError(f"{name}: norm must be 1, got {norm:.4f}")
             self._insert(
                 "embeddings", None, self._buildings[building_id], modality.value,
                 self._places[building_id, place_id], np.asarray(vector, dtype="<f4").tobytes(),
