@@ -30,7 +30,7 @@ from tf2_msgs.msg import TFMessage
 from crossover_models.building import Building, Level, Place
 from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.floor_plan import FloorPlan
-from crossover_models.geometry import Array, compose_se2, inverse_se3, se3_from_se2, transform_points_se3
+from crossover_models.geometry import Array, compose_se2, inverse_se2, inverse_se3, se3_from_se2, transform_points_se3
 from crossover_models.map_database.writer import DatabaseWriter
 from crossover_models.observation import Modality
 from crossover_ros.conversions.answers import pose_message
@@ -114,7 +114,7 @@ class Robot:
         self.odom = node.create_publisher(Odometry, "odom", 10)
         self.transforms = TransformBroadcaster(node)
         self.transforms.send_static(self.now_ns(), [("base_link", "lidar", T_BASE_LIDAR)])
-        self.pose = START
+        self.pose, self.T_odom_map = START, T_ODOM_MAP
         self.sweeps = 0
 
     def now_ns(self) -> int:
@@ -138,12 +138,18 @@ class Robot:
 
     def say_where(self, stamp_ns: int) -> Array:
         """Odometry and TF at a stamp; returns the odometry pose (3,)."""
-        odom = compose_se2(T_ODOM_MAP, self.pose)
+        odom = compose_se2(self.T_odom_map, self.pose)
         message = Odometry(header=header("odom", stamp_ns), child_frame_id="base_link")
         message.pose.pose = pose_message(odom)
         self.odom.publish(message)
         self.transforms.send("odom", "base_link", stamp_ns, se3_from_se2(odom))
         return odom
+
+    def take_lift(self, level: LevelKey, T_map_base: Array) -> None:
+        """Be on another level, which odometry does not notice."""
+        odom = compose_se2(self.T_odom_map, self.pose)
+        self.level, self.pose = level, np.asarray(T_map_base, dtype=np.float64)
+        self.T_odom_map = compose_se2(odom, inverse_se2(self.pose))
 
     def step(self, forward_m: float = 0.3, with_tf: bool = True) -> int:
         """Move ahead and see; returns the stamp."""
@@ -225,6 +231,7 @@ class House(Graph):
         overrides = [Parameter(name, value=value) for name, value in values.items()]
         self.localizer = self.add(LocalizerNode(source, subscribe_embeddings=False, parameter_overrides=overrides))
         fast = [Parameter("diagnostics_period_s", value=0.2), Parameter("max_image_rate_hz", value=50.0)]
+        fast.append(Parameter("max_silence_s", value=0.2))
         self.sensing = self.add(EncoderNode(source, self.localizer.take, parameter_overrides=fast))
         self.results = Ear(self.client, messages.LocalizationResult, "localization", LATCHED)
         self.transforms = Ear(self.client, TFMessage, "/tf", 100)
@@ -265,6 +272,15 @@ class House(Graph):
     def odom_to_map(self) -> list[Any]:
         sent = [t for m in self.transforms.heard for t in m.transforms]
         return [t for t in sent if t.child_frame_id == "odom"]
+
+    def see(self) -> None:
+        """Stand still until fresh data have reached the localizer."""
+        heard = len(self.results.heard)
+
+        def look() -> None:
+            self.robot.step(0.0)
+
+        wait_for(lambda: len(self.results.heard) > heard and self.localizer.data_at_hand(), 10.0, look)
 
     def relocalize(self, **fields: Any) -> Any:
         return self.call(srv.Relocalize, "relocalize", srv.Relocalize.Request(**fields))

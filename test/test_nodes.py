@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or source a ROS environment")
 
 import crossover_ros.msg as messages
+import crossover_ros.srv as srv
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
 from nav_msgs.msg import OccupancyGrid
@@ -21,6 +22,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_graph import (
     L1,
+    L2,
     LATCHED,
     PLANS,
     T_BASE_LIDAR,
@@ -341,3 +343,24 @@ def test_rectifying_needs_the_camera_and_then_undistorts(running: House) -> None
     expected = conversions.read_camera_info(camera_info()).rectified(picture)
     np.testing.assert_array_equal(running.encoder.images[-1], expected)
     assert (expected != picture).any()
+
+
+def test_on_another_level_odom_hangs_under_another_map_and_does_not_jump(running: House) -> None:
+    plan = Ear(running.client, OccupancyGrid, "floor_plan", LATCHED)
+    running.drive_until(LocalizationState.LOCALIZED)
+    running.robot.take_lift(L2, np.array([2.5, 6.5, 0.3]))
+    request = srv.SetLevel.Request(building_id="house", level_id="L2")
+    assert running.call(srv.SetLevel, "set_level", request).success
+    wait_for(lambda: running.state() == LocalizationState.INITIALIZING)
+    time.sleep(0.1)
+    sent = len(running.odom_to_map())
+    result = running.drive_until(LocalizationState.LOCALIZED)
+    assert result.header.frame_id == "map_house_L2"
+    newer = wait_for(lambda: running.odom_to_map()[sent:])
+    assert {t.header.frame_id for t in newer} == {"map_house_L2"}
+    T_map_odom = se2_from_se3(conversions.read_pose(pose_of(newer[-1].transform)))
+    np.testing.assert_allclose(T_map_odom, inverse_se2(running.robot.T_odom_map), atol=0.15)
+    wait_for(lambda: [m.header.frame_id for m in plan.heard] == ["map_house_L1", "map_house_L2"])
+    odometry = [t for m in running.transforms.heard for t in m.transforms if t.child_frame_id == "base_link"]
+    x = [t.transform.translation.x for t in odometry]
+    assert np.abs(np.diff(x)).max() < 0.5

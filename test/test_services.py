@@ -130,9 +130,12 @@ def test_relocalize_answers_every_code(running: House, monkeypatch: pytest.Monke
     assert best.level == L1 and best.place_name == "L1-west"
     assert np.hypot(*(best.T_map_base - running.robot.pose)[:2]) < 0.5
     for hint in ({"building_hint": "castle"}, {"level_hint": "L9"}):
+        running.see()
         answer = running.relocalize(**hint)
         assert answer.code == code.BAD_HINT and "L9" in answer.message + "L9" and not answer.hypotheses
+    running.see()
     assert running.relocalize(text_hint="the west hall", level_hint="Floor L1").code == code.OK
+    running.see()
     answer = running.relocalize(level_hint="L2")
     assert answer.code == code.UNKNOWN_PLACE and not answer.success
 
@@ -145,6 +148,7 @@ def test_relocalize_answers_every_code(running: House, monkeypatch: pytest.Monke
         return search(request, still_wanted)
 
     monkeypatch.setattr(localizer, "relocalize", slow)
+    running.see()
     answer = running.relocalize(timeout_s=0.3, apply=True)
     assert answer.code == code.TIMEOUT and not answer.success and answer.elapsed_s < 1.0
     wait_for(lambda: applied)
@@ -182,6 +186,7 @@ def test_relocalize_in_twin_floors_is_ambiguous(tmp_path: Path) -> None:
 
 def test_trigger_query_and_level_answer_what_happened(running: House) -> None:
     running.drive_until(LocalizationState.LOCALIZED)
+    running.see()
     answer = running.call(Trigger, "relocalize/trigger")
     assert answer.success and answer.message.startswith("OK: house/L1 L1-west with probability")
 
