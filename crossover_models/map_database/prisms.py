@@ -24,10 +24,10 @@ class PrismBuilder:
     def prism(self, outline: BaseGeometry, low_m: float, high_m: float, color: Color) -> None:
         """Sides, top and bottom over an area, which may have parts and holes."""
         for polygon in _polygons(outline):
-            for ring in (polygon.exterior, *polygon.interiors):
+            for number, ring in enumerate((polygon.exterior, *polygon.interiors)):
                 a = np.asarray(ring.coords)[:, :2]
                 # Counter-clockwise outside, clockwise holes: the solid lies to the left of every edge.
-                if ring.is_ccw == (ring is not polygon.exterior):
+                if ring.is_ccw != (number == 0):
                     a = a[::-1]
                 self._sides(a[:-1], a[1:], low_m, high_m, color)
         self.sheet(outline, high_m, color, up=True)
