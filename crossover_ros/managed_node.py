@@ -164,9 +164,11 @@ class ManagedNode(LifecycleNode, Generic[S]):
         try:
             self.set_up()
             parameters.refuse_unknown_qos(self)
-        except (ValueError, OSError, RuntimeError) as error:
-            self.failure_text = " ".join(str(error).split())
-            self.get_logger().error(f"not configured: {self.failure_text}")
+        except Exception as error:  # rclpy would swallow what it does not expect, without a word.
+            expected = isinstance(error, ValueError | OSError | RuntimeError)
+            self.failure_text = " ".join(f"{'' if expected else type(error).__name__ + ': '}{error}".split())
+            trace = "" if expected else "\n" + traceback.format_exc()
+            self.get_logger().error(f"not configured: {self.failure_text}{trace}")
             self.tear_down()
             self.diagnose()
             return TransitionCallbackReturn.FAILURE

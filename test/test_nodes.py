@@ -14,8 +14,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or so
 
 import crossover_ros.msg as messages
 import crossover_ros.srv as srv
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import GetState
 from nav_msgs.msg import OccupancyGrid
 from planted import FINGERPRINT
 from rcl_interfaces.srv import SetParameters
@@ -28,6 +30,7 @@ from ros_graph import (
     T_BASE_LIDAR,
     T_ODOM_MAP,
     Ear,
+    Graph,
     House,
     PlantedEncoder,
     TFMessage,
@@ -364,3 +367,18 @@ def test_on_another_level_odom_hangs_under_another_map_and_does_not_jump(running
     odometry = [t for m in running.transforms.heard for t in m.transforms if t.child_frame_id == "base_link"]
     x = [t.transform.translation.x for t in odometry]
     assert np.abs(np.diff(x)).max() < 0.5
+
+
+@pytest.mark.parametrize("failure", [ValueError("small.safetensors: tensor head.weight is missing"), KeyError("odd")])
+def test_encoders_that_do_not_load_leave_the_node_alive_and_told(failure: Exception) -> None:
+    def load(checkpoint: str, device: str) -> Any:
+        raise failure
+
+    with graph(Graph) as nodes:
+        told = Ear(nodes.client, DiagnosticArray, "/diagnostics")
+        encoder = nodes.add(EncoderNode(EncoderSource(load)))
+        assert not nodes.in_executor(encoder.autostart)
+        wait_for(lambda: told.last)
+        status = told.last.status[0]
+        assert status.level == status.ERROR and str(failure).strip("'") in status.message
+        assert nodes.call(GetState, "encoder/get_state").current_state.label == "unconfigured"
