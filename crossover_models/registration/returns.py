@@ -41,6 +41,13 @@ class Returns:
         keep = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
         return Returns(self.points[keep], self.origins[keep])
 
+    def by_length(self, size: int) -> list[Returns]:
+        """The same in groups of ``size`` of like length, shortest rays first."""
+        span = self.points - self.origins
+        order = np.argsort(np.hypot(span[:, 0], span[:, 1]), kind="stable")
+        parts = np.array_split(order, max(1, len(order) // size))
+        return [Returns(self.points[part], self.origins[part]) for part in parts]
+
     def ray_samples(self, spacing_m: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Points along the rays, from the sensor to just before the end.
 

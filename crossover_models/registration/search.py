@@ -24,7 +24,9 @@ from crossover_models.registration.returns import Returns
 CHUNK_ELEMENTS = 1 << 19
 # Nodes expanded before the incumbent is looked at again.
 BATCH_NODES = 2048
-BATCH_LEAVES = 512
+BATCH_LEAVES = 2048
+# Rays tested at once for crossing walls.
+RAY_GROUP = 15
 # Bounds are float32 means: a child's may exceed its parent's by rounding.
 ROUNDING = 1e-5
 
@@ -72,17 +74,19 @@ class PoseSearch:
         radius = grids[0].radius_cells
         turned = _turned(returns.points, self.headings, self.step_m, radius)
         rays = returns.every(settings.max_rays)
-        samples, exists = rays.ray_samples(self.step_m)
-        self.ray_shape = exists.shape
-        # A sample that does not exist is read where the ray starts.
-        samples = np.where(exists[..., None], samples, samples[:, :1])
-        lines = _turned(samples.reshape(-1, 2), self.headings, self.step_m, radius)
+        self.rays = len(rays)
+        # Groups of like length, so that the table holds few samples that do not exist; those are read at the ray's start.
+        groups = []
+        for part in rays.by_length(RAY_GROUP):
+            samples, exists = part.ray_samples(self.step_m)
+            samples = np.where(exists[..., None], samples, samples[:, :1])
+            groups.append((exists.shape, _turned(samples.reshape(-1, 2), self.headings, self.step_m, radius)))
         # Flat buffers of all grids, one after the other; a node's index is where its window starts in them.
         self.base = np.cumsum([0, *(grid.cells for grid in grids)])
         self.fields = [torch.cat([grid.fields[h] for grid in grids]) for h in range(self.height + 1)]
         self.walls = torch.cat([grid.walls for grid in grids])
         self.offsets = torch.stack([self._offsets(turned, grid) for grid in grids])
-        self.line_offsets = torch.stack([self._offsets(lines, grid) for grid in grids])
+        self.lines = [(shape, torch.stack([self._offsets(lines, grid) for grid in grids])) for shape, lines in groups]
         self.allowed = [_window_any(mask, self.height) for mask in allowed]
         self.leaves_scored = 0
         self.nodes_bounded = 0
@@ -103,7 +107,7 @@ class PoseSearch:
         self._found = []
         for nodes in self._nodes(0).split(1 << 16):
             field = self._bounds(nodes, 0)
-            self._found.append((nodes, field - self._penalty(nodes)))
+            self._found.append(self._penalize(nodes, field, -np.inf))
         return self._candidates(margin)
 
     def _nodes(self, height: int) -> torch.Tensor:
@@ -140,17 +144,29 @@ class PoseSearch:
         parts = [self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in nodes.split(chunk)]
         return torch.cat(parts) if parts else torch.empty(0, device=self.device)
 
-    def _penalty(self, nodes: torch.Tensor) -> torch.Tensor:
-        """(N,) weighted share of rays that cross a wall."""
-        if self.settings.violation_weight == 0.0 or not len(nodes):
-            return torch.zeros(len(nodes), device=self.device)
+    def _penalize(
+        self, nodes: torch.Tensor, field: torch.Tensor, threshold: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Leaves (M, 4) whose score, the field's (N,) less the share of rays that cross a wall, reaches the threshold.
+
+        A group of rays at a time: what the rays seen so far cost already bounds the score.
+        """
         self.leaves_scored += len(nodes)
-        chunk = max(1, CHUNK_ELEMENTS // int(np.prod(self.ray_shape)))
-        parts = []
-        for part in nodes.split(chunk):
-            hit = self._gather(self.walls, self.line_offsets, part).view(len(part), *self.ray_shape).amax(dim=2)
-            parts.append(hit.float().mean(dim=1))
-        return self.settings.violation_weight * torch.cat(parts)
+        unit = self.settings.violation_weight / self.rays
+        crossed = torch.zeros(len(nodes), dtype=torch.int32, device=self.device)
+        for shape, table in self.lines if unit > 0.0 else ():
+            chunk = max(1, CHUNK_ELEMENTS // table.shape[-1])
+            crossed += torch.cat(
+                [
+                    self._gather(self.walls, table, part).view(-1, *shape).amax(dim=2).sum(dim=1, dtype=torch.int32)
+                    for part in nodes.split(chunk)
+                ]
+            )
+            keep = field - unit * crossed >= threshold
+            nodes, field, crossed = nodes[keep], field[keep], crossed[keep]
+            if not len(nodes):
+                break
+        return nodes, field - unit * crossed
 
     def _descend(self, nodes: torch.Tensor, bounds: torch.Tensor, height: int) -> None:
         """Depth first in batches, most promising first, so that the incumbent is good before the bulk is looked at."""
@@ -166,10 +182,10 @@ class PoseSearch:
                 return
             part, bound = part[keep], bound[keep]
             if height == 0:
-                scores = bound - self._penalty(part)
-                self._threshold = max(self._threshold, float(scores.max()) - self._margin)
-                keep = scores >= self._threshold
-                self._found.append((part[keep], scores[keep]))
+                part, scores = self._penalize(part, bound, self._threshold)
+                if len(part):
+                    self._threshold = max(self._threshold, float(scores.max()) - self._margin)
+                    self._found.append((part, scores))
             else:
                 children = self._children(part, height - 1)
                 self._descend(children, self._bounds(children, height - 1), height - 1)
