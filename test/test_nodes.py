@@ -51,6 +51,8 @@ from crossover_models.observation import Modality, PointCloudObservation
 from crossover_models.perception import Perception
 from crossover_ros import conversions
 from crossover_ros.conversions import answers
+from crossover_ros.encoder_node import EncoderNode
+from crossover_ros.encoder_source import EncoderSource
 
 S = 1_000_000_000
 
