@@ -194,6 +194,10 @@ def test_a_drawing_without_floors_is_free_where_its_walls_close(tmp_path: Path) 
         (lambda level: level["floors"].append({}), "level L1: field 'vertices' is missing"),
         (lambda level: level["models"].append({"x": 1}), "level L1: field 'model_name' is missing"),
         (lambda level: level.update(walls=[], floors=[]), "level L1: no walls and no floors"),
+        (
+            lambda level: level["measurements"][0][2].update(distance=[3, 1e6]),
+            "level L1: extent .* check units and scale",
+        ),
     ],
 )
 def test_bad_fields_are_named_in_one_line(tmp_path: Path, change: Any, message: str) -> None:

@@ -61,6 +61,15 @@ def read_ifc(path: Path | str) -> Building:
     """
     path = Path(path)
     model = open_ifc(path)
+    try:
+        return _building(path, model)
+    except (AttributeError, TypeError, IndexError, KeyError, RuntimeError) as error:
+        # The parser hands out None for an attribute that the schema requires but a damaged file lacks.
+        raise BuildingError(f"{path}: damaged IFC file: {type(error).__name__}: {error}") from error
+
+
+def _building(path: Path, model: Any) -> Building:
+    """Levels of a parsed file; raises whatever a damaged one makes of it."""
     geometry = Geometry(model)
     structure = geometry.parts(STRUCTURE)
     spaces = {part.element.id(): part for part in geometry.parts(("IfcSpace",))}
@@ -84,9 +93,13 @@ def read_ifc(path: Path | str) -> Building:
             p for p in structure if p not in inside and p.element.is_a("IfcSlab") and abs(p.high_m - elevation_m) < 0.3
         ]
         level_id = identifier(name, taken)
-        level = _level(
-            level_id, name, elevation_m, height_m, covered, [*inside, *floor], furniture, doors, place_ids, geometry
-        )
+        elements = [*inside, *floor]
+        try:
+            level = _level(
+                level_id, name, elevation_m, height_m, covered, elements, furniture, doors, place_ids, geometry
+            )
+        except BuildingError as error:
+            raise BuildingError(f"{path}: level {name}: {error}") from None
         if level is None:
             skipped.append(name)
         else:

@@ -8,8 +8,11 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from crossover_models.building import BuildingError
+
 RESOLUTION_M = 0.05
 MARGIN_M = 0.5
+MAX_CELLS = 60_000_000  # 150,000 m2 at 0.05 m: larger than any building's storey, smaller than a robot's memory
 _SHIFT = 6  # fractional bits of OpenCV's polygon corners
 
 
@@ -20,11 +23,17 @@ class Raster:
         shape: (rows, cols).
         resolution_m: side of a cell.
         origin_xy: lower-left corner, on a multiple of the resolution.
+
+    Raises:
+        BuildingError: the box is not finite, or too large to be a building's.
     """
 
     def __init__(
         self, low_xy: NDArray[np.float64], high_xy: NDArray[np.float64], resolution_m: float = RESOLUTION_M
     ) -> None:
+        size = high_xy - low_xy + 2 * MARGIN_M
+        if not np.isfinite(size).all() or size.prod() > MAX_CELLS * resolution_m**2:
+            raise BuildingError(f"extent {size[0]:.6g} x {size[1]:.6g} m is no building's; check units and scale")
         first = np.floor((low_xy - MARGIN_M) / resolution_m)
         cols, rows = (np.ceil((high_xy + MARGIN_M) / resolution_m) - first).astype(int).tolist()
         self.shape = (rows, cols)

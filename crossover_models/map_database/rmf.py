@@ -65,17 +65,20 @@ def read_rmf(path: Path | str, scales: Mapping[str, float] | None = None) -> Bui
     taken: set[str] = set()
     levels = []
     for drawn in rmf.levels.values():
-        if not drawn.walls and not drawn.floors:
-            raise BuildingError(f"{path}: level {drawn.name}: no walls and no floors")
         above = [e for e in elevations if e > drawn.elevation_m]
         height = min([WALL_HEIGHT_M, *(e - drawn.elevation_m for e in above)])
-        levels.append(_level(path, rmf, drawn, frames, height, taken))
+        try:
+            levels.append(_level(path, rmf, drawn, frames, height, taken))
+        except BuildingError as error:
+            raise BuildingError(f"{path}: level {drawn.name}: {error}") from None
     return Building(building_id, tuple(levels), f"Open-RMF {path.name}")
 
 
 def _level(
     path: Path, rmf: RmfFile, drawn: DrawnLevel, frames: Mapping[str, LevelFrame], height_m: float, taken: set[str]
 ) -> Level:
+    if not drawn.walls and not drawn.floors:
+        raise BuildingError("no walls and no floors")
     frame = frames[drawn.name]
     xy = drawn.vertices * frame.scale
     walls = shapely.union_all([_strip(xy[i], xy[j], WALL_THICKNESS_M / 2) for i, j in drawn.walls])
@@ -252,7 +255,7 @@ def _drawing(path: Path, drawn: DrawnLevel) -> NDArray[np.uint8] | None:
         return None
     image = cv2.imdecode(np.frombuffer(file.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise BuildingError(f"{path}: level {drawn.name}: drawing {drawn.drawing} is not a picture")
+        raise BuildingError(f"drawing {drawn.drawing} is not a picture")
     if image.dtype != np.uint8:
         image = (image / 257).astype(np.uint8)
     if image.ndim == 2:

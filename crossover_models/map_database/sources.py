@@ -52,7 +52,7 @@ def _procedural(source: str) -> Building:
     except ValueError:
         raise BuildingError(f"{source}: expected whole numbers, procedural:SEED[:LEVELS[:ROOMS]]") from None
     seed, levels, rooms = (*numbers, *(0, 2, 7)[len(numbers) :])[:3]
-    if len(numbers) > 3 or seed < 0 or not 1 <= levels <= 20 or not 2 <= rooms <= 40:
-        raise BuildingError(f"{source}: SEED must be >= 0, LEVELS 1 to 20, ROOMS a level 2 to 40")
+    if len(numbers) > 3 or seed < 0 or not 1 <= levels <= 20 or not 3 <= rooms <= 40:
+        raise BuildingError(f"{source}: SEED must be >= 0, LEVELS 1 to 20, ROOMS a level 3 to 40")
     building = generate_building(seed, split="test", levels=levels, rooms_per_level=rooms)
     return survey(building, np.random.default_rng(seed), SURVEY_VIEWS)
