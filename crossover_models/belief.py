@@ -112,7 +112,8 @@ class Belief:
         if not fresh:
             return 0
         prior = self.null_weight * (share or s.birth_share) / len(fits)
-        ratios = np.exp([s.evidence_returns * evidence * (fits[k].score - s.null_score) for k in fresh])
+        scores = self.decisive(np.array([fits[k].score for k in fresh]))
+        ratios = np.exp(s.evidence_returns * evidence * (scores - s.null_score))
         self.levels += [fits[k].level for k in fresh]
         self.fits += [fits[k] for k in fresh]
         self.T_map_odom = np.concatenate([self.T_map_odom, np.stack([T_map_odom[k] for k in fresh])])
@@ -167,6 +168,32 @@ class Belief:
         weights = np.exp(logs - logs.max())
         self.weight, self.null_weight = weights[:-1], float(weights[-1])
         self.settle()
+
+    def observe(self, scores: Array, evidence: float, novelty: float) -> None:
+        """Bayes' rule for a wall slice that scores (H,) under the hypotheses (nats a return).
+
+        Args:
+            scores: as in PoseFit.
+            evidence: 0..1, how new the slice is as a test of whether any pose explains what is seen.
+            novelty: 0..1, how new the spot is as a test between poses: what told them apart here has told it already.
+        """
+        if not len(self):
+            return
+        s = self.settings
+        best = float(scores.max())
+        between = novelty * (self.decisive(scores) - best)
+        self.weigh(s.evidence_returns * (evidence * (best - s.null_score) + between), 0.0)
+
+    def decisive(self, scores: Array) -> Array:
+        """Scores (H,) with differences from the best one shrunk by the deadband.
+
+        Furniture that the map does not hold shifts the scores of two poses apart by some amount that stays the same
+        while the robot stays nearby; taken as independent evidence again and again, it would decide between twins.
+        """
+        if not len(scores):
+            return scores
+        best = float(scores.max())
+        return np.asarray(best - np.maximum(best - scores - self.settings.score_deadband, 0.0))
 
     def settle(self) -> None:
         """Merge hypotheses that became one, drop hopeless ones, normalize; best first afterwards."""

@@ -208,6 +208,9 @@ class RegistrationSettings(Settings):
     max_points: int = setting(180, "returns matched", minimum=8)
     max_rays: int = setting(60, "rays tested for free-space violation", minimum=1)
     max_radius_m: float = setting(20.0, "returns farther from the robot are left out", unit="m", minimum=1.0)
+    free_margin_m: float = setting(
+        0.3, "a robot may stand this far outside the plan's free space, where the plan is blank", unit="m", minimum=0.0
+    )
     independent_returns: float = setting(
         30.0, "returns that one slice counts for in the covariance, whatever its size", minimum=1.0
     )
@@ -239,7 +242,7 @@ class BeliefSettings(Settings):
     update_travel_m: float = setting(0.25, "travel between two updates by geometry", unit="m", minimum=0.0)
     update_turn_rad: float = setting(0.35, "turn between two updates by geometry", unit="rad", minimum=0.0)
     evidence_returns: float = setting(
-        12.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
+        10.0, "independent returns that one wall slice counts for, whatever its size", minimum=1.0
     )
     independence_m: float = setting(1.5, "travel after which a slice is wholly new evidence", unit="m", minimum=0.1)
     score_deadband: float = setting(
@@ -258,7 +261,7 @@ class BeliefSettings(Settings):
         0.5, "share of the null hypothesis' probability that new hypotheses may take", minimum=0.01, maximum=1.0
     )
     retrieval_weight: float = setting(
-        0.5, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0
+        0.1, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0
     )
     retrieval_travel_m: float = setting(1.0, "travel between two retrievals that count", unit="m", minimum=0.0)
     search_travel_m: float = setting(

@@ -7,6 +7,7 @@ One object serves the live node, the replay of a bag and the tests. It reads no 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
@@ -83,6 +84,7 @@ class Localizer:
         self._scans = 0
         self._updated_at: Array | None = None
         self._searched_at: Array | None = None
+        self._compared_at: deque[Array] = deque(maxlen=500)
         self._retrieved_at: dict[Modality, Array] = {}
         self._searched_all = False
         self._announced: tuple[LevelKey, Array] | None = None
@@ -189,7 +191,15 @@ class Localizer:
                 continue
             scores[k] = fit.score
             belief.correct(int(k), fit, at)
-        belief.weigh(s.evidence_returns * evidence * (scores - s.null_score), 0.0)
+        belief.observe(scores, evidence, self._novelty(at))
+
+    def _novelty(self, at: Array) -> float:
+        """How far, of ``independence_m``, a spot of odometry lies from all where hypotheses were compared before."""
+        s = self.settings.belief
+        spots = np.array(self._compared_at).reshape(-1, 3)
+        nearest_m = np.hypot(spots[:, 0] - at[0], spots[:, 1] - at[1]).min(initial=s.independence_m)
+        self._compared_at.append(at)
+        return float(nearest_m) / s.independence_m
 
     def _search_is_due(self, at: Array) -> bool:
         if not len(self._belief) or self._searched_at is None:

@@ -112,6 +112,23 @@ def test_null_wins_where_nothing_fits_and_gives_birth_when_something_does() -> N
     assert belief.levels[0] == L2 and belief.weight[0] > 0.9
 
 
+def test_what_unmapped_furniture_alone_causes_does_not_decide_between_twins() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
+    band = BeliefSettings().score_deadband
+    for _ in range(50):
+        belief.observe(np.array([GOOD, GOOD - 0.9 * band]), 1.0, 1.0)
+    assert belief.weight == pytest.approx([0.5, 0.5], abs=0.01)
+    belief.observe(np.array([GOOD, GOOD - band - 0.4]), 1.0, 1.0)
+    assert belief.weight[0] > 0.9 and belief.levels[0] == L1
+
+
+def test_a_spot_compared_before_tests_the_null_hypothesis_but_not_the_twins() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
+    belief.observe(np.array([POOR, POOR - 1.0]), 1.0, 0.0)
+    assert belief.weight[0] == pytest.approx(belief.weight[1])
+    assert belief.null_weight > 0.5
+
+
 def test_births_do_not_double_what_is_tracked() -> None:
     belief = belief_of(fit(L1, 0, 0, 0), odom=(2.0, 0.0, 0.0))
     assert belief.add([fit(L1, 0.1, 0, 0.05)], np.array([2.0, 0.0, 0.0])) == 0

@@ -32,7 +32,7 @@ from crossover_models.observation import Modality, SceneEmbedding
 L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
 START = np.array([1.5, 5.0, 0.1])
 # Nothing else in the plan looks like it, so that one scan is enough; START looks much the same from the other end.
-DISTINCT = np.array([7.5, 8.0, 1.0])
+DISTINCT = np.array([10.0, 2.0, 0.1])
 ODOM_FROM_MAP = np.array([3.0, -2.0, 0.7])
 
 
@@ -111,7 +111,7 @@ def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
     assert first.state == LocalizationState.LOCALIZED
     # Carried to another room: odometry goes on as if nothing had happened.
     T_map_odom_before = compose_se2(START, inverse_se2(compose_se2(ODOM_FROM_MAP, START)))
-    away = drive(np.array([10.5, 8.5, -2.2]), 14, step_m=0.25, turn_rad=0.1)
+    away = drive(np.array([10.5, 8.5, -2.2]), 20, step_m=0.25, turn_rad=0.1)
     odom_start = compose_se2(ODOM_FROM_MAP, drive(START, 6)[-1])
     states = []
     for k, pose in enumerate(away):
