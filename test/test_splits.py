@@ -47,14 +47,19 @@ def test_seeds_of_runs_and_buildings_are_disjoint() -> None:
         assert not a & b
 
 
-def test_interrupted_generation_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_interrupted_generation_goes_on_and_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("ROOMS_PER_LEVEL", 3), ("SURVEY_VIEWS", 2), ("ROBOT_FRAMES", 2)):
+        monkeypatch.setattr(f"crossover_models.training.generate.{name}", value)
+
     class Killed(Exception):
         pass
 
     def after_the_first(count: int) -> None:
         raise Killed
 
-    source = RoomSource("val", ROOMS_PER_LEVEL + 4, 3)
+    source = RoomSource("val", 6, 3)
     with pytest.raises(Killed):
         cached_rooms(source, TINY, *FRONT_ENDS, tmp_path / "a", after_the_first)
     files = sorted((tmp_path / "a").iterdir())

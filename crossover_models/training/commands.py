@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _PROFILES = ("small",)
+_SETTINGS = ("epochs", "batch", "cloud_share", "validate_every")
 
 
 def add_command(subparsers: Any) -> None:
@@ -21,6 +22,8 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of rooms, initialization and batches (default: 0)")
     parser.add_argument("--epochs", type=int, default=None, help="passes over the rooms")
     parser.add_argument("--batch", type=int, default=None, help="rooms a step")
+    parser.add_argument("--cloud-share", type=float, default=None, help="share of a step's rooms that bring clouds")
+    parser.add_argument("--validate-every", type=int, default=None, help="epochs between validations")
     parser.add_argument("--start", default=None, metavar="CHECKPOINT", help="weights to begin with")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.set_defaults(run=run)
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = {"train": arguments.rooms, "val": arguments.val_rooms, "test": arguments.test_rooms}
     sources = [RoomSource(split, rooms, arguments.seed) for split, rooms in counts.items()]
     rooms, validation, test = rooms_with_progress(sources, SMALL, front_ends, arguments.out / "rooms")
-    changes = {name: getattr(arguments, name) for name in ("epochs", "batch") if getattr(arguments, name) is not None}
+    changes = {name: getattr(arguments, name) for name in _SETTINGS if getattr(arguments, name) is not None}
     settings = TrainingSettings().with_flat({"seed": arguments.seed, **changes})
     start = None if arguments.start is None else load_checkpoint(arguments.start)
     with training_bar() as report:
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         "command": _command(arguments),
         "seed": arguments.seed,
         "rooms": counts,
-        "start": None if start is None else {k: start.description.get(k) for k in ("fingerprint", "command", "seed")},
+        "start": None if start is None else _origin(start.description),
         "training": {
             **settings.to_mapping(),
             "steps": state.step,
@@ -75,9 +78,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _origin(description: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint's description says of how it was made, without its logs and figures."""
+    origin = {name: description.get(name) for name in ("fingerprint", "command", "seed", "rooms", "start")}
+    settings = description.get("training", {})
+    return {**origin, "training": {name: value for name, value in settings.items() if name != "log"}}
+
+
 def _command(arguments: argparse.Namespace) -> str:
     words = ["crossover", "train", arguments.profile]
-    for name in ("rooms", "val_rooms", "test_rooms", "seed", "epochs", "batch"):
+    for name in ("rooms", "val_rooms", "test_rooms", "seed", *_SETTINGS):
         value = getattr(arguments, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
