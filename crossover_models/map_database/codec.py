@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import cv2
@@ -43,8 +44,9 @@ def decode_array(data: bytes, what: str = "array") -> NDArray[Any]:
     try:
         plain = data if data.startswith(NPY_MAGIC) else zlib.decompress(data)
         return np.asarray(np.lib.format.read_array(io.BytesIO(plain), allow_pickle=False))
-    except (ValueError, zlib.error, EOFError) as error:
-        raise CodecError(f"{what}: not an NPY array: {error}") from None
+    except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, TokenError, zlib.error, EOFError) as error:
+        # NumPy reads a damaged header with Python's own parser, and passes on what that says.
+        raise CodecError(f"{what}: not an NPY array: {' '.join(str(error).split())}") from None
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -63,8 +65,11 @@ def decode_image(data: bytes, what: str = "image") -> NDArray[np.uint8]:
     Raises:
         CodecError: the bytes are neither.
     """
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if image is None:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:  # a header that promises more pixels than OpenCV will hold
+        image = None
+    if image is None or image.dtype != np.uint8:
         raise CodecError(f"{what}: not a PNG or JPEG picture")
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -25,6 +25,8 @@ def check_header(path: Path) -> None:
         raise DatabaseError(f"{path}: is a directory, not a map database")
     if not path.exists():
         raise DatabaseError(f"{path}: no such file")
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise DatabaseError(f"{path}: is not a regular file")
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(SQLITE_MAGIC):
@@ -45,12 +47,19 @@ def check_replaceable(out: Path) -> None:
     """Refuse to replace what is not a map database: a mistyped output must cost nothing.
 
     Raises:
-        DatabaseError: ``out`` is a directory, or a file of another kind.
+        DatabaseError: ``out`` is a directory, a file of another kind, or a database that somebody edits in place.
     """
     if out.is_dir():
         raise DatabaseError(f"{out}: is a directory; give the file to write")
-    if out.exists() and out.stat().st_size:
-        with out.open("rb") as file:
-            header = file.read(100)
-        if len(header) < 100 or struct.unpack(">I", header[68:72])[0] != APPLICATION_ID:
-            raise DatabaseError(f"{out}: exists and is not a map database; it is left as it is")
+    if not out.exists():
+        return
+    if not out.is_file():
+        raise DatabaseError(f"{out}: exists and is not a regular file; it is left as it is")
+    with out.open("rb") as file:
+        header = file.read(100)
+    known = header.startswith(SQLITE_MAGIC) and header[68:72] == struct.pack(">I", APPLICATION_ID)
+    if header and not known:
+        raise DatabaseError(f"{out}: exists and is not a map database; it is left as it is")
+    for side in (Path(f"{out}-wal"), Path(f"{out}-journal")):
+        if side.exists():  # SQLite would replay it over the new file
+            raise DatabaseError(f"{out}: {side.name} holds edits of the old file; close its editor, or remove both files")

@@ -70,12 +70,14 @@ class Rooms:
     def outline(self, label: int) -> NDArray[np.float64]:
         """(N, 2) outer outline of a room in the map frame, simplified to a cell."""
         # Doubled cells: OpenCV's contour runs through pixel centers, here a quarter cell inside the room's edge.
-        mask = np.kron(self.labels == label, np.ones((2, 2))).astype(np.uint8)
+        mask = (self.labels == label).astype(np.uint8)
+        c0, r0, width, height = cv2.boundingRect(mask)
+        mask = mask[r0 : r0 + height, c0 : c0 + width].repeat(2, axis=0).repeat(2, axis=1)
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         contour = max(contours, key=cv2.contourArea)
         simple = cv2.approxPolyDP(contour, 2.0, True)
         chosen = simple if len(simple) >= 3 else cv2.boxPoints(cv2.minAreaRect(contour))[:, None]
-        xy = (np.asarray(chosen, dtype=np.float64)[:, 0] + 0.5) / 2.0
+        xy = (np.asarray(chosen, dtype=np.float64)[:, 0] + 0.5) / 2.0 + (c0, r0)
         return xy * self.plan.resolution_m + self.plan.origin_xy
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import shapely
 
 from crossover_models.floor_plan import FREE, OCCUPIED, FloorPlan
 from crossover_models.map_database.file_format import DatabaseError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from crossover_models.map_database.store import LevelRecord, MapDatabase
 
 COLUMNS = 2
+FOOT = 0.05  # strip below a plan, in its heights, for the scale bar
+LETTERS_ACROSS = 85  # of size 8 fit across a plan
 
 
 def draw_database(database: MapDatabase, out: Path, level: str = "") -> None:
@@ -79,21 +83,31 @@ def _draw_level(axis: Any, database: MapDatabase, record: LevelRecord, plan: Flo
         axis.plot(*lift.position, marker="s", color="#7b3294", markersize=9)
         axis.annotate(lift.name, lift.position, xytext=(6, 6), textcoords="offset points", fontsize=8, color="#7b3294")
     for place in places:
-        axis.annotate(place.name, interior_point(place.polygon), ha="center", va="center", fontsize=8, weight="bold")
+        _label(axis, place.name, shapely.Polygon(place.polygon), width)
     _scale_bar(axis, plan)
     axis.set_title(f"{record.key.building_id} / {record.name}   {width:.1f} x {height:.1f} m, {len(places)} places")
     axis.set_xlabel("x (m)")
     axis.set_ylabel("y (m)")
     axis.set_aspect("equal")
     axis.set_xlim(x0, x0 + width)
-    axis.set_ylim(y0, y0 + height)
+    axis.set_ylim(y0 - FOOT * height, y0 + height)
+
+
+def _label(axis: Any, name: str, outline: shapely.Polygon, plan_width_m: float) -> None:
+    """A place's name in its middle, small and on several lines where the place is small."""
+    inside = outline.contains(outline.centroid)
+    x, y = outline.centroid.coords[0] if inside else interior_point(np.asarray(outline.exterior.coords)[:-1])
+    room_m = outline.bounds[2] - outline.bounds[0]
+    letters = max(6, int(room_m / plan_width_m * LETTERS_ACROSS))
+    text = textwrap.fill(name, letters, break_long_words=False)
+    size = 8.0 if max(map(len, text.splitlines()), default=0) <= letters else 6.0
+    axis.annotate(text, (x, y), ha="center", va="center", fontsize=size, weight="bold", linespacing=0.95)
 
 
 def _scale_bar(axis: Any, plan: FloorPlan) -> None:
+    """Below the plan, where it hides nothing."""
     (x0, y0), (width, height) = plan.origin_xy, plan.size_m
     length = max((v for v in (1, 2, 5, 10, 20, 50) if v <= width / 4), default=1)
-    x, y = x0 + 0.03 * width, y0 + 0.02 * height
+    x, y = x0 + 0.03 * width, y0 - 0.5 * FOOT * height
     axis.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
-    axis.annotate(
-        f"{length} m", (x + length / 2, y), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8
-    )
+    axis.annotate(f"{length} m", (x + length, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=9)

@@ -18,10 +18,10 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from crossover_models.building import BuildingError, Door, Furnishing, Lift, Mesh
+from crossover_models.building import Door, Furnishing, Lift, Mesh
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
-from crossover_models.map_database.codec import CodecError, decode_array, decode_image, decode_nav2, nav2_image_name
+from crossover_models.map_database.codec import decode_array, decode_image, decode_nav2, nav2_image_name
 from crossover_models.map_database.file_format import (
     REBUILD,
     DatabaseError,
@@ -103,9 +103,12 @@ class MapDatabase:
         try:
             meta = dict(connection.execute("SELECT key, value FROM meta"))
             database = cls(path, connection, meta)
-        except apsw.Error as error:
+        except DatabaseError:
             connection.close()
-            raise DatabaseError(f"{path}: damaged map database: {error}; {REBUILD}") from None
+            raise
+        except (apsw.Error, ValueError, TypeError) as error:
+            connection.close()
+            raise DatabaseError(f"{path}: damaged map database: {_line(error)}; {REBUILD}") from None
         except BaseException:
             connection.close()
             raise
@@ -130,13 +133,16 @@ class MapDatabase:
         self.close()
 
     def verify(self) -> None:
-        """Read everything and compare it with the content fingerprint.
+        """Read everything, compare it with the content fingerprint, and the indexes with the tables.
 
         Raises:
             DatabaseError: a row was damaged or altered since the build.
         """
         with self._reading():
+            faults = [row[0] for row in self._connection.execute("PRAGMA integrity_check(1)")]
             found = content_fingerprint(self._connection, self.encoder_fingerprint)
+        if faults != ["ok"]:
+            raise DatabaseError(f"{self.path}: damaged map database: {' '.join(str(faults[0]).split())}; {REBUILD}")
         if found != self.fingerprint:
             raise DatabaseError(f"{self.path}: content is {found}, but {self.fingerprint} was built; {REBUILD}")
 
@@ -155,7 +161,8 @@ class MapDatabase:
             " JOIN buildings USING(building) WHERE ?1 IS NULL OR building_id=?1 ORDER BY level",
             (building_id,),
         )
-        return tuple(LevelRecord(LevelKey(r[0], r[1]), r[2], r[3], r[4], np.array(r[5:8])) for r in rows)
+        with self._reading():
+            return tuple(LevelRecord(LevelKey(r[0], r[1]), r[2], r[3], r[4], np.array(r[5:8])) for r in rows)
 
     def places(self, building_id: str | None = None, level_id: str | None = None) -> tuple[PlaceRecord, ...]:
         """Places of a building and level, or of all, in the order of the build."""
@@ -301,8 +308,15 @@ class MapDatabase:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (apsw.Error, CodecError, BuildingError) as error:
-            raise DatabaseError(f"{self.path}: damaged map database: {error}; {REBUILD}") from None
+        except (DatabaseError, apsw.ConnectionClosedError):
+            raise
+        except (apsw.Error, ValueError, TypeError, IndexError) as error:
+            # Whatever senseless content makes of a decoder: codec, plan, mesh and text errors are ValueError.
+            raise DatabaseError(f"{self.path}: damaged map database: {_line(error)}; {REBUILD}") from None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _mesh(row: tuple[Any, ...], what: str) -> Mesh:

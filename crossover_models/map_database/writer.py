@@ -98,7 +98,7 @@ class DatabaseWriter:
             seen.add(level.level_id)
             try:
                 self._add_level(building.building_id, row, level)
-            except CodecError as error:
+            except (CodecError, DatabaseError) as error:
                 raise DatabaseError(f"building {building.building_id}, level {level.level_id}: {error}") from None
 
     def _add_level(self, building_id: str, building: int, level: Level) -> None:
@@ -197,7 +197,10 @@ class DatabaseWriter:
         if self._connection is None:
             raise DatabaseError(f"{self.out}: this build is already closed")
         marks = ", ".join("?" * len(values))
-        self._connection.execute(f"INSERT INTO {table} VALUES({marks})", tuple(values))
+        try:
+            self._connection.execute(f"INSERT INTO {table} VALUES({marks})", tuple(values))
+        except (apsw.Error, TypeError, UnicodeError) as error:  # NaN is NULL to SQLite, and no column takes NULL
+            raise DatabaseError(f"{self.out}: {table}: cannot be stored: {error}") from None
         return self._connection.last_insert_rowid()
 
     def __enter__(self) -> Self:
