@@ -24,7 +24,7 @@ class NamedProfile:
 
 @dataclass(frozen=True)
 class HashEncoder:
-    """Unit vectors from a hash of the input: equal input, equal vector; a place in ``refused`` text is refused."""
+    """Unit vectors from a hash of the input: equal input, equal vector; a text that contains ``refused`` is refused."""
 
     fingerprint: str = "0123456789abcdef"
     embedding_dim: int = DIM
@@ -83,11 +83,11 @@ def full_building(building_id: str = "house", seed: int = 0) -> Building:
     images = (smooth.astype(np.uint8), np.full((16, 24, 3), (10, 200, 90), dtype=np.uint8))
     square = np.array([[-0.8, 7.9], [1.2, 7.9], [1.2, 10.0], [-0.8, 10.0]])
     kitchen = Place(
-        "K1", "Kitchen 1.04", "kitchen", square, ("A kitchen.", "It holds a fridge – and a sink."), images,
+        "K1", "Kitchen 1.04", "kitchen", square, ("A kitchen.", "It holds a fridge \u2013 and a sink."), images,
         rng.normal(size=(50, 3)).astype(np.float32),
         (Furnishing("o1", "fridge", box(0, 8.5), "fridge/3"), Furnishing("o2", "box", box(0.4, 9, None))),
     )  # fmt: skip
-    store = Place("S1", "Store", "", square + [2.0, 0.0])
+    store = Place("S1", "Store", "", square + np.array([2.0, 0.0]))
     drawing = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     ground = Level(
         "L1", "Ground floor", 0.0, 2.75, plan, (kitchen, store), box(0, 8),

@@ -155,7 +155,7 @@ def test_everything_comes_back(shared: Path) -> None:
 def test_a_simulated_building_comes_back(tmp_path: Path) -> None:
     from crossover_models.simulation.procedural import generate_building
 
-    building = generate_building(5, split="test", levels=1, rooms_per_level=2)
+    building = generate_building(5, split="test", levels=1, rooms_per_level=3)
     build_database(building, HashEncoder(), tmp_path / "p.xmap")
     with MapDatabase.open(tmp_path / "p.xmap") as database:
         assert_holds(database, building)
@@ -257,7 +257,9 @@ def test_levels_whose_names_look_alike_are_exported_apart(tmp_path: Path) -> Non
 
     buildings = [holding("a", "b_c", plans[0]), holding("a_b", "c", plans[1]), holding("a", "b_c", plans[2])]
     buildings[2] = dataclasses.replace(buildings[2], building_id="a b")
-    buildings[2] = dataclasses.replace(buildings[2], levels=(dataclasses.replace(buildings[2].levels[0], level_id="c"),))
+    buildings[2] = dataclasses.replace(
+        buildings[2], levels=(dataclasses.replace(buildings[2].levels[0], level_id="c"),)
+    )
     build_database(buildings, HashEncoder(), tmp_path / "alike.xmap")
     with MapDatabase.open(tmp_path / "alike.xmap") as database:
         written = database.export_nav2(tmp_path / "maps")
@@ -312,8 +314,6 @@ def test_a_killed_build_leaves_the_old_database_or_none(shared: Path, tmp_path: 
         shutil.copy(shared, out)
     rng = random.Random(int(old))
     stages = ["wait", str(rng.randint(1, 6)), rng.choice(["commit", "sync"]), "replace"]
-    running = [(stage, start_build(tmp_path / stage / "house.xmap", 1, stage)) for stage in stages[:0]]
-    assert not running
     for stage in stages:
         process = start_build(out, 1, stage)
         if stage == "wait":
@@ -556,7 +556,8 @@ def test_what_is_no_database_is_refused(shared: Path, tmp_path: Path) -> None:
     cases = {
         "random": rng.bytes(5000), "empty": b"", "text": b"hello\n" * 50, "short": b"SQLite format 3\0",
         "magic": b"SQLite format 3\0" + bytes(200),
-        **{f"cut{n}": whole[:n] for n in (1, 99, 100, 4096, 16384, len(whole) // 2, len(whole) - 16384, len(whole) - 1)},
+        **{f"cut{n}": whole[:n] for n in (1, 99, 100, 4096, 16384, len(whole) // 2)},
+        **{f"less{n}": whole[:-n] for n in (1, 16384)},
         "long": whole + b"x",
     }  # fmt: skip
     for name, data in cases.items():
@@ -633,7 +634,7 @@ def test_rows_that_are_wrong_are_errors_not_values(shared: Path, tmp_path: Path)
     cases = {
         "UPDATE plans SET png=x'00'": lambda d: d.floor_plan(key),
         "UPDATE plans SET nav2_yaml='resolution: -1'": lambda d: d.floor_plan(key),
-        "UPDATE plans SET nav2_yaml=replace(nav2_yaml, 'resolution: 0.1', 'resolution: -0.1')": lambda d: d.floor_plan(key),
+        "UPDATE plans SET nav2_yaml=replace(nav2_yaml, 'resolution: ', 'resolution: -')": lambda d: d.floor_plan(key),
         "UPDATE plans SET nav2_yaml=replace(nav2_yaml, 'trinary', 'scale')": lambda d: d.floor_plan(key),
         "UPDATE plans SET nav2_yaml=replace(nav2_yaml, ', 0.0]', ', 0.5]')": lambda d: d.floor_plan(key),
         "UPDATE places SET polygon=x'1234'": lambda d: d.places(),
@@ -660,6 +661,9 @@ def test_rows_that_are_wrong_are_errors_not_values(shared: Path, tmp_path: Path)
             with pytest.raises(DatabaseError) as caught:
                 database.verify()
             assert_one_line(caught.value, path)
-            with pytest.raises(DatabaseError) as caught:
+            try:
                 read(database)
-            assert_one_line(caught.value, path)
+            except DatabaseError as error:
+                assert_one_line(error, path)
+            else:
+                pytest.fail(f"{statement}: read all the same")

@@ -35,18 +35,21 @@ def encode_array(array: NDArray[Any]) -> bytes:
     return packed if len(packed) < len(plain) else plain
 
 
-def decode_array(data: bytes, what: str = "array") -> NDArray[Any]:
-    """The array of :func:`encode_array`.
+def decode_array(data: bytes, what: str = "array", kind: str = "", columns: int = 0) -> NDArray[Any]:
+    """The array of :func:`encode_array`; with ``kind`` and ``columns``, only an (N, columns) one of that dtype.
 
     Raises:
-        CodecError: the bytes are no NPY array, or one of objects.
+        CodecError: the bytes are no NPY array, one of objects, or of another type or shape.
     """
     try:
         plain = data if data.startswith(NPY_MAGIC) else zlib.decompress(data)
-        return np.asarray(np.lib.format.read_array(io.BytesIO(plain), allow_pickle=False))
+        array = np.asarray(np.lib.format.read_array(io.BytesIO(plain), allow_pickle=False))
     except (ValueError, TypeError, SyntaxError, OverflowError, MemoryError, TokenError, zlib.error, EOFError) as error:
         # NumPy reads a damaged header with Python's own parser, and passes on what that says.
         raise CodecError(f"{what}: not an NPY array: {' '.join(str(error).split())}") from None
+    if kind and (array.dtype != kind or array.ndim != 2 or array.shape[1] != columns):
+        raise CodecError(f"{what}: expected (N, {columns}) {kind}, got {array.shape} {array.dtype}")
+    return array
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:

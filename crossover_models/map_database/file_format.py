@@ -62,4 +62,6 @@ def check_replaceable(out: Path) -> None:
         raise DatabaseError(f"{out}: exists and is not a map database; it is left as it is")
     for side in (Path(f"{out}-wal"), Path(f"{out}-journal")):
         if side.exists():  # SQLite would replay it over the new file
-            raise DatabaseError(f"{out}: {side.name} holds edits of the old file; close its editor, or remove both files")
+            raise DatabaseError(
+                f"{out}: {side.name} holds edits of the old file; close its editor, or remove both files"
+            )

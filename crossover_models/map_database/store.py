@@ -178,7 +178,7 @@ class MapDatabase:
         with self._reading():
             return tuple(
                 PlaceRecord(
-                    LevelKey(r[0], r[1]), r[3], r[4], r[5], decode_array(r[6], f"polygon of {r[3]}"),
+                    LevelKey(r[0], r[1]), r[3], r[4], r[5], decode_array(r[6], f"polygon of {r[3]}", "float64", 2),
                     tuple(texts.get(r[2], ())),
                 )
                 for r in rows
@@ -262,7 +262,7 @@ class MapDatabase:
         """(N, 3) points of a place in the level's map frame, metres, or None."""
         rows = self._rows("SELECT points FROM point_clouds WHERE place=?", (self._place(building_id, place_id),))
         with self._reading():
-            return decode_array(rows[0][0], f"point cloud of {place_id}") if rows else None
+            return decode_array(rows[0][0], f"point cloud of {place_id}", "float32", 3) if rows else None
 
     def embeddings(self, building_id: str, modality: Modality) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Place ids and their unit vectors (n, D) float32; places without this modality are left out."""
@@ -320,5 +320,5 @@ def _line(error: BaseException) -> str:
 
 
 def _mesh(row: tuple[Any, ...], what: str) -> Mesh:
-    colors = None if row[2] is None else decode_array(row[2], what)
-    return Mesh(decode_array(row[0], what), decode_array(row[1], what), colors)
+    colors = None if row[2] is None else decode_array(row[2], what, "uint8", 3)
+    return Mesh(decode_array(row[0], what, "float32", 3), decode_array(row[1], what, "int32", 3), colors)

@@ -130,7 +130,7 @@ class DatabaseWriter:
         for image in place.images:
             self._insert("images", None, row, encode_jpeg(image))
         if place.point_cloud is not None and len(place.point_cloud):
-            self._insert("point_clouds", row, encode_array(place.point_cloud))
+            self._insert("point_clouds", row, encode_array(place.point_cloud.astype(np.float32)))
         for item in place.furnishings:
             self._insert(
                 "furnishings", None, row, item.object_id, item.category, item.model_id, *_mesh_values(item.mesh)
@@ -213,8 +213,8 @@ class DatabaseWriter:
 
 
 def _mesh_values(mesh: Mesh) -> Sequence[bytes | None]:
-    colors = None if mesh.face_colors is None else encode_array(mesh.face_colors)
-    return encode_array(mesh.vertices), encode_array(mesh.faces), colors
+    colors = None if mesh.face_colors is None else encode_array(mesh.face_colors.astype(np.uint8))
+    return encode_array(mesh.vertices.astype(np.float32)), encode_array(mesh.faces.astype(np.int32)), colors
 
 
 def _acquire(path: Path, out: Path) -> IO[bytes]:
