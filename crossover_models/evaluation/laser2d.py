@@ -156,7 +156,8 @@ def read_scans(path: Path) -> LaserScans:
         raise BenchmarkError(f"{path}: {error}") from None
     if ranges.ndim != 2 or poses.shape != (len(ranges), 3):
         raise BenchmarkError(f"{path}: ranges_m {ranges.shape} and pose_xy_yaw {poses.shape} do not agree")
-    return LaserScans(ranges, poses, start + step * np.arange(ranges.shape[1]), limit)
+    bearings = np.asarray(start + step * np.arange(ranges.shape[1]), dtype=np.float64)
+    return LaserScans(ranges, poses, bearings, limit)
 
 
 def draw_plan(scans: LaserScans) -> FloorPlan:

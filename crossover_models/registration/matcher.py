@@ -154,7 +154,7 @@ class PlanMatcher:
         mine = [(np.asarray(center, dtype=np.float64), radius) for key, center, radius in regions if key == level]
         inside = np.zeros(grid.shape, dtype=bool)
         if mine:
-            centers = grid.position(np.stack(np.indices(grid.shape), axis=-1))
+            centers = grid.position(np.moveaxis(np.indices(grid.shape), 0, -1))
             for center, radius_m in mine:
                 inside |= np.square(centers - center).sum(axis=-1) <= radius_m**2
         return inside & grid.free

@@ -69,7 +69,7 @@ class PoseSearch:
         self.grids, self.settings = grids, settings
         self.device, self.height, self.step_m = grids[0].device, grids[0].height, grids[0].step_m
         headings = max(1, round(360.0 / settings.angular_step_deg))
-        self.headings = np.arange(headings) * (2.0 * np.pi / headings)
+        self.headings: NDArray[np.float64] = np.arange(headings, dtype=np.float64) * (2.0 * np.pi / headings)
         self.points = len(returns)
         radius = grids[0].radius_cells
         turned = _turned(returns.points, self.headings, self.step_m, radius)
@@ -105,7 +105,7 @@ class PoseSearch:
     def exhaustive(self, margin: float = 0.0) -> Candidates:
         """The same answer by scoring every pose: the oracle of :meth:`branch_and_bound`."""
         self._found = []
-        for nodes in self._nodes(0).split(1 << 16):
+        for nodes in torch.split(self._nodes(0), 1 << 16):
             field = self._bounds(nodes, 0)
             self._found.append(self._penalize(nodes, field, -np.inf))
         return self._candidates(margin)
@@ -141,7 +141,7 @@ class PoseSearch:
         """(N,) mean of the field's maxima over each node's windows; at height 0 the mean log-likelihood itself."""
         chunk = max(1, CHUNK_ELEMENTS // self.points)
         self.nodes_bounded += len(nodes)
-        parts = [self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in nodes.split(chunk)]
+        parts = [self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in torch.split(nodes, chunk)]
         return torch.cat(parts) if parts else torch.empty(0, device=self.device)
 
     def _penalize(
@@ -159,7 +159,7 @@ class PoseSearch:
             crossed += torch.cat(
                 [
                     self._gather(self.walls, table, part).view(-1, *shape).amax(dim=2).sum(dim=1, dtype=torch.int32)
-                    for part in nodes.split(chunk)
+                    for part in torch.split(nodes, chunk)
                 ]
             )
             keep = field - unit * crossed >= threshold
