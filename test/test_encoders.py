@@ -13,6 +13,7 @@ from encoder_fakes import SIZES, TINY, LetterFrontEnd, PixelFrontEnd, open_tiny,
 
 from crossover_models.building import Mesh
 from crossover_models.encoders import EncoderError, UnifiedEncoder, load_encoder
+from crossover_models.encoders.alignment import wall_heading
 from crossover_models.encoders.checkpoint import SHIPPED, fingerprint, load_checkpoint
 from crossover_models.encoders.front_ends import check_file, open_front_ends
 from crossover_models.encoders.heads import FrameNetwork, ProjectionHead
@@ -98,6 +99,24 @@ def test_clouds_may_lie_anywhere_in_the_map_but_heights_count(encoder: UnifiedEn
     moved = encoder.encode_point_cloud(cloud + np.array([512.1, -1024.07, 0.0]))
     assert float(here @ moved) > 0.999
     assert float(here @ encoder.encode_point_cloud(cloud + np.array([0.0, 0.0, 1.5]))) < float(here @ moved)
+
+
+def turned(points: np.ndarray, angle_rad: float) -> np.ndarray:
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return points @ np.array([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 13.0, 44.0, 46.0, 89.0, 200.0])
+def test_clouds_are_squared_to_their_walls(angle_deg: float) -> None:
+    cloud = turned(room_cloud(6000), np.deg2rad(angle_deg)) + np.random.default_rng(3).normal(0.0, 0.01, (6000, 3))
+    off = (wall_heading(cloud[:, :2]) - np.deg2rad(angle_deg)) % (np.pi / 2)
+    assert min(off, np.pi / 2 - off) < np.deg2rad(1.1)
+    sides = np.ptp(voxelize(cloud, None, 0.1, 8.0).coordinates, axis=0)[:2] * 0.1
+    assert sorted(sides) == pytest.approx([4.0, 6.0], abs=0.35)
+
+
+def test_heading_of_few_points_is_a_number() -> None:
+    assert 0.0 <= wall_heading(np.zeros((1, 2))) < np.pi / 2
 
 
 def test_far_points_are_dropped_and_two_far_groups_keep_one() -> None:
