@@ -27,18 +27,19 @@ def plan_from_scans(
     hits; their rays say nothing (Probabilistic Robotics, section 9.2, as a counting model).
     """
     ranges = np.asarray(ranges_m, dtype=np.float64)
+    places = np.asarray(poses, dtype=np.float64)
     usable = np.isfinite(ranges) & (ranges > 0.05) & (ranges < range_max_m)
     ranges = np.where(usable, ranges, 0.0)
-    heading = poses[:, 2, None] + bearings_rad[None]
-    ends = poses[:, None, :2] + ranges[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
-    low = np.minimum(ends.min(axis=(0, 1)), poses[:, :2].min(axis=0)) - 1.0
-    high = np.maximum(ends.max(axis=(0, 1)), poses[:, :2].max(axis=0)) + 1.0
+    heading = places[:, 2, None] + bearings_rad[None]
+    ends = places[:, None, :2] + ranges[..., None] * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+    low = np.minimum(ends.min(axis=(0, 1)), places[:, :2].min(axis=0)) - 1.0
+    high = np.maximum(ends.max(axis=(0, 1)), places[:, :2].max(axis=0)) + 1.0
     cols, rows = np.ceil((high - low) / resolution_m).astype(int)
     hits, passes = np.zeros((rows, cols), dtype=np.int32), np.zeros((rows, cols), dtype=np.int32)
     for k in range(len(ranges)):
         # One scan counts once per cell, however many of its beams cross it.
         swept = np.zeros((rows, cols), dtype=np.uint8)
-        start = _fixed(poses[k, :2], low, resolution_m)
+        start = _fixed(places[k, :2], low, resolution_m)
         for end in _fixed(ends[k, usable[k]], low, resolution_m):
             cv2.line(swept, (int(start[0]), int(start[1])), (int(end[0]), int(end[1])), 1, 1, cv2.LINE_8, SHIFT)
         cells = np.floor((ends[k, usable[k]] - low) / resolution_m).astype(np.int64)
