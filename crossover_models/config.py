@@ -192,7 +192,7 @@ class RegistrationSettings(Settings):
         0.05, "share of returns that no wall explains, where the plan is known", minimum=0.001, maximum=0.9
     )
     unknown_likelihood: float = setting(
-        0.3, "the same where the plan is blank, in units of a return on a wall", minimum=0.001, maximum=0.9
+        0.2, "the same where the plan is blank, in units of a return on a wall", minimum=0.001, maximum=0.9
     )
     violation_weight: float = setting(1.5, "penalty for rays that pass through walls of the plan", minimum=0.0)
     angular_step_deg: float = setting(3.0, "heading step of the global search", unit="deg", minimum=0.1, maximum=30.0)

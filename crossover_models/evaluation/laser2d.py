@@ -26,6 +26,8 @@ DEFAULT_DATA = Path("../shared/data/laser2d")
 # R@0.5 m of a plain exhaustive likelihood-field search over one 180-degree scan, measured before this package existed.
 PLAIN_R_0_5 = {"fr079": 0.61, "intel": 0.67}
 METHODS = ("crossover", "likelihood field alone")
+# A plan that a robot drew on its way lacks what it did not visit: a fifth of the query poses lie in blank cells.
+FREE_MARGIN_M = 1.0
 
 
 class BenchmarkError(ValueError):
@@ -85,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
         b: (read_scans(arguments.data / f"{b}_map.npz"), read_scans(arguments.data / f"{b}_query.npz"))
         for b in BUILDINGS
     }
-    settings = RegistrationSettings()
-    variants = dict(zip(METHODS, (settings, replace(settings, violation_weight=0.0)), strict=True))
+    settings = RegistrationSettings(free_margin_m=FREE_MARGIN_M)
+    # The plain method knows neither rays nor blank cells; its search is exact, so that it equals an exhaustive one.
+    plain = replace(settings, violation_weight=0.0, unknown_likelihood=settings.outlier)
+    variants = dict(zip(METHODS, (settings, plain), strict=True))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     journal = arguments.json.with_suffix(".partial.jsonl")
     done = _read_journal(journal, _key(variants, arguments.every))
@@ -213,7 +217,7 @@ def _localize(
 
 
 def summarize(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
-    """Recall over all rows, failures included; AUROC of the margin at telling right (0.5 m) from wrong; CPU seconds."""
+    """Recall over all rows, failures included; AUROC of the margin at telling right (0.5 m) from wrong; mean CPU s."""
     import numpy as np
 
     if not rows:
@@ -235,7 +239,7 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, float | int | None]:
         "r_1": float((error <= 1.0).mean()),
         "r_1m30": float(((error <= 1.0) & (turn <= 30.0)).mean()),
         "auroc": auroc(margin[error <= 0.5], margin[error > 0.5]),
-        "seconds_per_query": float(np.median([row["seconds"] for row in rows])),
+        "seconds_per_query": float(np.mean([row["seconds"] for row in rows])),
         "n": len(rows),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ class SearchGrid:
         fields: one (cells,) float32 for each height h: the log-likelihood's maximum over the window of 2^h x 2^h cells
             that starts at a cell; h = 0 is the field itself.
         walls: (cells,) uint8, 1 where the cell holds a piece of wall.
-        free: (rows, cols) bool: cells where a robot may be.
+        free: (rows, cols) bool: cells where a robot may be: free ones, and blank ones near them.
     """
 
     def __init__(self, field: LikelihoodField, settings: RegistrationSettings, device: torch.device) -> None:
@@ -43,7 +44,9 @@ class SearchGrid:
             self.fields.append(torch.from_numpy(level.reshape(-1)).to(device))
         walls = np.pad(self._holding(plan, OCCUPIED), self.radius_cells)
         self.walls = torch.from_numpy(walls.astype(np.uint8).reshape(-1)).to(device)
-        self.free = self._holding(plan, FREE)
+        free = self._holding(plan, FREE)
+        reach = cv2.distanceTransform((~free).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * self.step_m
+        self.free = free | ((reach <= settings.free_margin_m) & ~self._holding(plan, OCCUPIED))
 
     def position(self, cells: NDArray[np.int64]) -> NDArray[np.float64]:
         """(..., 2) (row, col) -> (..., 2) map-frame metres of the cells' centres."""
