@@ -88,6 +88,14 @@ def test_the_plan_has_walls_where_drawn_and_open_doors(tmp_path: Path) -> None:
     assert plan.value([(1.6, -5.0), (12.4, -5.0), (5.0, -1.6), (5.0, -8.4)]).tolist() == [UNKNOWN] * 4
 
 
+def test_a_wall_drawn_through_a_door_is_open_there(tmp_path: Path) -> None:
+    root = two_rooms()
+    root["levels"]["L1"]["walls"].append([1, 4, {}])
+    drawn, through = only_level(written(tmp_path, two_rooms())), only_level(written(tmp_path, root))
+    assert np.array_equal(drawn.plan.occupancy, through.plan.occupancy)
+    assert through.plan.value([(7.0, -4.9)]).tolist() == [FREE]
+
+
 def test_walls_stand_with_a_lintel_over_the_door(tmp_path: Path) -> None:
     mesh = only_level(written(tmp_path, two_rooms())).structure
     assert mesh is not None
