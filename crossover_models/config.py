@@ -229,7 +229,12 @@ class RetrievalSettings(Settings):
     """Scene retrieval: which modalities are searched and how scores become place probabilities."""
 
     top_k: int = setting(10, "places returned per query", minimum=1)
-    temperature: float = setting(0.08, "cosine difference that multiplies a place's odds by e", minimum=1e-3)
+    temperature: float = setting(
+        0.08, "cosine difference that multiplies a place's odds by e, for clouds and text", minimum=1e-3
+    )
+    image_temperature: float = setting(
+        0.14, "the same for images; both fitted on rooms of the validation split", minimum=1e-3
+    )
     max_abstain_probability: float = setting(
         0.35, "retrieval abstains when its best place is less probable than this", minimum=0.0, maximum=1.0
     )

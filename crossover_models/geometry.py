@@ -168,7 +168,7 @@ def transform_points_se3(T_a_b: ArrayLike, points_b: ArrayLike) -> Array:
 
 
 def interpolate_quaternion(q0_xyzw: ArrayLike, q1_xyzw: ArrayLike, fraction: float) -> Array:
-    """Unit quaternion a ``fraction`` (0..1) of the shorter way from q0 to q1 (Shoemake 1985: slerp); norms must be 1."""
+    """Unit quaternion a ``fraction`` (0..1) of the shorter way from q0 to q1 (slerp, Shoemake 1985); norms are 1."""
     p, q = np.asarray(q0_xyzw, dtype=np.float64), np.asarray(q1_xyzw, dtype=np.float64)
     cos = float(p @ q)
     if cos < 0.0:

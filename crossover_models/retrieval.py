@@ -79,7 +79,7 @@ class PlaceIndex:
 
         A place's score is the mean over the modalities that the map has of it, each cosine first centered by that
         modality's mean over the places searched (the gap between modalities is not evidence). Probabilities are the
-        softmax of the scores over ``settings.temperature``, with the mean score standing for "none of them".
+        softmax of the scores over the query modality's temperature, with the mean score standing for "none of them".
 
         Args:
             vector: (D,) float32, unit norm.
@@ -105,7 +105,9 @@ class PlaceIndex:
             return Retrieval(stamp_ns, query_modality, (), abstained=True)
         order = np.array(sorted(total, key=lambda row: total[row] / len(detail[row]), reverse=True))
         fused = np.array([total[row] / len(detail[row]) for row in order.tolist()])
-        probability = _probabilities(fused, self.settings.temperature)
+        s = self.settings
+        temperature = s.image_temperature if query_modality == Modality.IMAGE else s.temperature
+        probability = _probabilities(fused, temperature)
         kept = order[: top_k or self.settings.top_k]
         ranked = tuple(
             RankedPlace(

@@ -107,14 +107,22 @@ def test_an_absent_modality_is_no_evidence_against_a_place() -> None:
 def test_probabilities_leave_room_for_none_of_them_and_abstain_when_unsure() -> None:
     source = PlantedSource(30)
     index = PlaceIndex(source, RetrievalSettings(top_k=30, max_abstain_probability=0.7, temperature=0.05))
-    sure = index.search(source.vectors[Modality.FLOOR_PLAN][3], Modality.IMAGE)
+    sure = index.search(source.vectors[Modality.FLOOR_PLAN][3], Modality.TEXT)
     assert not sure.abstained and sure.places[0].probability > 0.9
     between = source.vectors[Modality.FLOOR_PLAN][3] + source.vectors[Modality.FLOOR_PLAN][9]
-    unsure = index.search(between, Modality.IMAGE)
+    unsure = index.search(between, Modality.TEXT)
     assert {p.place_id for p in unsure.places[:2]} == {"p3", "p9"}
     assert unsure.abstained
     for result in (sure, unsure):
         assert sum(p.probability for p in result.places) < 1.0
+
+
+def test_each_query_modality_has_its_own_temperature() -> None:
+    source = PlantedSource(30)
+    index = PlaceIndex(source, RetrievalSettings(temperature=0.05, image_temperature=0.5))
+    query = source.vectors[Modality.FLOOR_PLAN][3]
+    cloud, image = (index.search(query, m).places[0].probability for m in (Modality.POINT_CLOUD, Modality.IMAGE))
+    assert cloud > 0.9 > 0.5 > image
 
 
 @pytest.mark.parametrize(

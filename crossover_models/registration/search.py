@@ -75,7 +75,7 @@ class PoseSearch:
         turned = _turned(returns.points, self.headings, self.step_m, radius)
         rays = returns.every(settings.max_rays)
         self.rays = len(rays)
-        # Groups of like length, so that the table holds few samples that do not exist; those are read at the ray's start.
+        # Groups of like length: few samples of the table do not exist, and those are read at the ray's start.
         groups = []
         for part in rays.by_length(RAY_GROUP):
             samples, exists = part.ray_samples(self.step_m)
@@ -141,7 +141,9 @@ class PoseSearch:
         """(N,) mean of the field's maxima over each node's windows; at height 0 the mean log-likelihood itself."""
         chunk = max(1, CHUNK_ELEMENTS // self.points)
         self.nodes_bounded += len(nodes)
-        parts = [self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in torch.split(nodes, chunk)]
+        parts = [
+            self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in torch.split(nodes, chunk)
+        ]
         return torch.cat(parts) if parts else torch.empty(0, device=self.device)
 
     def _penalize(
