@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 import yaml
 from map_fakes import DigestEncoder, random_building
+from planted_building import HashEncoder, full_building
 from test_import_rmf import two_rooms, written
 
-from crossover_models.building import BuildingError
+from crossover_models.building import Building, BuildingError, Lift
 from crossover_models.cli import main
 from crossover_models.map_database.build import build_database
 from crossover_models.map_database.codec import decode_nav2
 from crossover_models.map_database.sources import read_source
 from crossover_models.map_database.store import MapDatabase
+from crossover_models.observation import Modality
 
 
 @pytest.fixture
@@ -168,10 +171,97 @@ def test_a_procedural_building_has_all_five_modalities(tmp_path: Path) -> None:
     building: Any = read_source("procedural:3:1:3")
     build_database(building, DigestEncoder(), tmp_path / "x.xmap")
     with MapDatabase.open(tmp_path / "x.xmap") as database:
-        from crossover_models.observation import Modality
-
         held = {m: len(database.embeddings(building.building_id, m)[0]) for m in Modality}
         count = len(database.places())
         assert count >= 2 and all(n > 0 for n in held.values()) and held[Modality.IMAGE] == count
     with pytest.raises(BuildingError):
         read_source("procedural:-1")
+
+
+def test_the_shipped_encoder_builds_what_the_commands_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole way once with the real weights: names in the house are the users' own, brackets and all."""
+    out, picture, facts = tmp_path / "[/x] $1.xmap", tmp_path / "map.png", tmp_path / "facts.json"
+    assert run(capsys, "map", "build", "procedural:4:1:3", "--out", out, "--device", "cpu")[0] == 0
+    status, shown, error = run(capsys, "map", "info", out, "--json", facts, "--verify")
+    assert status == 0 and error == "" and "[/x] $1.xmap" in shown.replace("\n", "")
+    told = json.loads(facts.read_text())
+    assert set(told) == {
+        "path", "bytes", "schema_version", "created", "software_version", "fingerprint", "encoder_fingerprint",
+        "encoder_profile", "embedding_dim", "sources", "levels",
+    }  # fmt: skip
+    assert told["bytes"] == out.stat().st_size and told["path"] == str(out)
+    (level,) = told["levels"]
+    assert level["places"] == 4
+    assert level["modalities"] == dict.fromkeys(("floor_plan", "mesh", "text", "image", "point_cloud"), 4)
+    with MapDatabase.open(out, told["encoder_fingerprint"]) as database:
+        for modality in Modality:
+            ids, matrix = database.embeddings(level["building"], modality)
+            assert matrix.shape == (4, told["embedding_dim"]) and len(set(ids)) == 4
+            np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1.0, atol=1e-4)
+    for name in ("", level["level"], f"{level['building']}/{level['level']}"):
+        assert run(capsys, "map", "show", out, "--out", picture, "--level", name)[0] == 0
+        image = cv2.imread(str(picture))
+        assert min(image.shape[:2]) > 300 and max(image.shape[:2]) < 4000 and image.std() > 10
+
+
+def test_names_that_look_like_markup_or_formulas_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    building = full_building("[/bold] $x_$")
+    level = building.levels[0]
+    place = dataclasses.replace(level.places[0], name=r"$\\frac{$ [/red]")
+    level = dataclasses.replace(
+        level, level_id="[b]", name="$^$ [/]", places=(place,), lifts=(Lift("$_$", np.array([1.0, 9.0])),)
+    )
+    odd = Building("[/bold] $x_$", (level,), "IFC [/i].ifc")
+    out = tmp_path / "odd.xmap"
+    build_database(odd, HashEncoder(), out)
+    status, shown, error = run(capsys, "map", "info", out)
+    assert status == 0 and error == ""
+    assert "[/bold] $x_$: IFC [/i].ifc" in shown and "[/bold] $x_$/[b]" in shown
+    assert run(capsys, "map", "show", out, "--out", tmp_path / "odd.png")[0] == 0
+    assert run(capsys, "map", "export", out, tmp_path / "maps")[0] == 0
+    assert all(path.parent == tmp_path / "maps" for path in (tmp_path / "maps").rglob("*"))
+
+
+def test_what_show_cannot_do_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "house.xmap"
+    build_database(full_building(), HashEncoder(), out)
+    for arguments, word in (
+        (("--out", tmp_path / "x.png", "--level", "L9"), "L9"),
+        (("--out", tmp_path / "x.xyz"), "x.xyz"),
+        (("--out", tmp_path / "none" / "x.png"), "none"),
+        (("--out", tmp_path), str(tmp_path)),
+        (("--out", tmp_path / "picture"), "picture"),
+    ):
+        status, shown, error = run(capsys, "map", "show", out, *arguments)
+        assert (status, shown) == (2, "") and word in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["house.xmap"]
+    status, _, error = run(capsys, "map", "info", out, "--json", tmp_path / "none" / "x.json")
+    assert status == 2 and error.count("\n") == 1
+    (tmp_path / "file").write_text("mine")
+    status, _, error = run(capsys, "map", "export", out, tmp_path / "file")
+    assert status == 2 and error.count("\n") == 1 and (tmp_path / "file").read_text() == "mine"
+
+
+def test_build_leaves_foreign_files_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: DigestEncoder
+) -> None:
+    foreign = tmp_path / "thesis.doc"
+    foreign.write_bytes(b"mine" * 100)
+    for out in (foreign, tmp_path, foreign / "x.xmap"):
+        status, _, error = run(capsys, "map", "build", "procedural:1:1:3", "--out", out)
+        assert status == 2 and str(out.parent) in error and error.count("\n") == 1
+    assert foreign.read_bytes() == b"mine" * 100 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_embedded_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import crossover_models.encoders
+
+    monkeypatch.setattr(crossover_models.encoders, "load_encoder", lambda *_: HashEncoder(refused="e"))
+    status, _, error = run(capsys, "map", "build", "procedural:1:1:3", "--out", tmp_path / "x.xmap")
+    assert status == 2 and "is refused" in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

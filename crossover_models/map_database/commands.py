@@ -54,6 +54,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover map build``."""
     import torch
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from crossover_models.encoders import load_encoder
@@ -65,16 +66,22 @@ def run_build(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     check_replaceable(arguments.out)
     scales = _scales(arguments.scale)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     buildings = []
     for source in arguments.sources:
-        with console.status(f"read {source}"):
+        with console.status(escape(f"read {source}")):
             buildings.append(read_source(source, scales))
     with console.status("load the encoders"):
         encoder = load_encoder(arguments.checkpoint, arguments.device)
     count = sum(len(level.places) for building in buildings for level in building.levels)
-    columns = (TextColumn("encode {task.fields[place]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    columns = (
+        TextColumn("encode {task.fields[place]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    quiet = not console.is_terminal  # rich would leave an empty line in a log
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("encode", total=count, place="")
         build_database(buildings, encoder, arguments.out, lambda place: progress.update(task, advance=1, place=place))
     with MapDatabase.open(arguments.out) as database:
@@ -168,12 +175,15 @@ def _print_info(database: MapDatabase) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     facts = describe(database)
-    console = Console()
+    # Names are the users': "Room [3]" is no markup.
+    console = Console(markup=False, emoji=False)
     console.print(
-        f"[bold]{facts['path']}[/bold]  {facts['bytes'] / 1e6:.2f} MB, schema {facts['schema_version']}, "
-        f"built {facts['created']} by {facts['software_version']}"
+        Text(facts["path"], style="bold"),
+        f" {facts['bytes'] / 1e6:.2f} MB, schema {facts['schema_version']}, "
+        f"built {facts['created']} by {facts['software_version']}",
     )
     console.print(
         f"database {facts['fingerprint']}, encoder {facts['encoder_fingerprint']} "
@@ -190,7 +200,7 @@ def _print_info(database: MapDatabase) -> None:
         held = level["modalities"]
         counts = [held[name] for name in ("floor_plan", "mesh", "text", "image", "point_cloud")]
         table.add_row(
-            f"{level['building']}/{level['level']}",
+            Text(f"{level['building']}/{level['level']}"),
             f"{level['size_m'][0]:.0f}x{level['size_m'][1]:.0f}",
             f"{level['free_area_m2']:.0f}",
             *(str(level[name]) for name in ("places", "doors", "lifts")),

@@ -33,6 +33,8 @@ def draw_database(database: MapDatabase, out: Path, level: str = "") -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    if out.is_dir() or not out.suffix:  # matplotlib would add .png and write somewhere else
+        raise DatabaseError(f"--out {out}: expected a file name that ends in .png, .svg or .pdf")
     levels = [
         record
         for record in database.levels()
@@ -56,7 +58,7 @@ def draw_database(database: MapDatabase, out: Path, level: str = "") -> None:
             axis.axis("off")
         figure.savefig(out, dpi=110)
     except ValueError as error:
-        raise DatabaseError(f"--out {out}: {error}") from None
+        raise DatabaseError(f"--out {out}: {' '.join(str(error).split())}") from None
     finally:
         plt.close(figure)
 
@@ -81,11 +83,13 @@ def _draw_level(axis: Any, database: MapDatabase, record: LevelRecord, plan: Flo
         axis.plot(*door.segment.T, color="#1f77b4", linewidth=2.2, solid_capstyle="butt")
     for lift in database.lifts(record.key):
         axis.plot(*lift.position, marker="s", color="#7b3294", markersize=9)
-        axis.annotate(lift.name, lift.position, xytext=(6, 6), textcoords="offset points", fontsize=8, color="#7b3294")
+        style = {"fontsize": 8, "color": "#7b3294", "parse_math": False}
+        axis.annotate(lift.name, lift.position, xytext=(6, 6), textcoords="offset points", **style)
     for place in places:
         _label(axis, place.name, shapely.Polygon(place.polygon), width)
     _scale_bar(axis, plan)
-    axis.set_title(f"{record.key.building_id} / {record.name}   {width:.1f} x {height:.1f} m, {len(places)} places")
+    title = f"{record.key.building_id} / {record.name}   {width:.1f} x {height:.1f} m, {len(places)} places"
+    axis.set_title(title, parse_math=False)
     axis.set_xlabel("x (m)")
     axis.set_ylabel("y (m)")
     axis.set_aspect("equal")
@@ -101,7 +105,9 @@ def _label(axis: Any, name: str, outline: shapely.Polygon, plan_width_m: float) 
     letters = max(6, int(room_m / plan_width_m * LETTERS_ACROSS))
     text = textwrap.fill(name, letters, break_long_words=False)
     size = 8.0 if max(map(len, text.splitlines()), default=0) <= letters else 6.0
-    axis.annotate(text, (x, y), ha="center", va="center", fontsize=size, weight="bold", linespacing=0.95)
+    # Names are the users': "$5 shop" is no formula.
+    style = {"fontsize": size, "weight": "bold", "linespacing": 0.95, "parse_math": False}
+    axis.annotate(text, (x, y), ha="center", va="center", **style)
 
 
 def _scale_bar(axis: Any, plan: FloorPlan) -> None:
