@@ -22,9 +22,9 @@ from crossover_models.registration.returns import Returns
 
 # Elements gathered at once: index and values of a chunk stay in the cache.
 CHUNK_ELEMENTS = 1 << 19
-# Nodes expanded before the incumbent is looked at again.
+# Nodes expanded before the incumbent is looked at again: few at first, for a good incumbent soon, then many at once.
+FIRST_BATCH = 32
 BATCH_NODES = 2048
-BATCH_LEAVES = 2048
 # Rays tested at once for crossing walls.
 RAY_GROUP = 15
 # Bounds are float32 means: a child's may exceed its parent's by rounding.
@@ -176,9 +176,10 @@ class PoseSearch:
             return
         bounds, order = bounds.sort(descending=True, stable=True)
         nodes = nodes[order]
-        size = BATCH_NODES if height else BATCH_LEAVES
-        for start in range(0, len(nodes), size):
+        start, size = 0, FIRST_BATCH
+        while start < len(nodes):
             part, bound = nodes[start : start + size], bounds[start : start + size]
+            start, size = start + size, min(4 * size, BATCH_NODES)
             keep = bound >= self._threshold - ROUNDING
             if not keep.any():
                 return

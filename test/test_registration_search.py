@@ -1,0 +1,114 @@
+"""Branch and bound names the same optimum as scoring every pose, and looks at far fewer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from crossover_models.config import RegistrationSettings
+from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
+from crossover_models.registration.grid import SearchGrid
+from crossover_models.registration.likelihood_field import LikelihoodField
+from crossover_models.registration.returns import Returns
+from crossover_models.registration.search import Candidates, PoseSearch
+
+# Coarse, so that the plain search is quick; without a floor under the scores, which random scans would all fall below.
+SETTINGS = RegistrationSettings(
+    linear_step_m=0.2, angular_step_deg=10.0, pyramid_height=3, max_radius_m=8.0, max_rays=24, min_score=-9.0
+)
+CPU = torch.device("cpu")
+
+
+def random_plan(rng: np.random.Generator) -> FloorPlan:
+    """Free space with random walls, and blank corners; not a multiple of the search's step in size or place."""
+    rows, cols = rng.integers(50, 90, 2)
+    occupancy = np.full((rows, cols), FREE, dtype=np.int8)
+    for _ in range(rng.integers(4, 10)):
+        r, c = rng.integers(0, rows), rng.integers(0, cols)
+        if rng.random() < 0.5:
+            occupancy[r : r + 2, c : c + rng.integers(5, 40)] = OCCUPIED
+        else:
+            occupancy[r : r + rng.integers(5, 40), c : c + 2] = OCCUPIED
+    occupancy[: rng.integers(0, 20), : rng.integers(0, 20)] = UNKNOWN
+    return FloorPlan(occupancy, 0.07, tuple(rng.uniform(-5.0, 5.0, 2)))
+
+
+def random_returns(rng: np.random.Generator) -> Returns:
+    points = rng.uniform(0.3, 5.0, (50, 1)) * np.array([[np.cos(a), np.sin(a)] for a in rng.uniform(-np.pi, np.pi, 50)])
+    return Returns(points, rng.uniform(-0.3, 0.3, (50, 2)))
+
+
+def search(
+    plans: list[FloorPlan], returns: Returns, allowed: list[NDArray[np.bool_]] | None = None, **changes: float
+) -> PoseSearch:
+    settings = SETTINGS.with_flat(changes)
+    grids = [SearchGrid(LikelihoodField(plan, settings), settings, CPU) for plan in plans]
+    return PoseSearch(grids, allowed or [grid.free for grid in grids], returns, settings)
+
+
+def assert_equal(found: Candidates, expected: Candidates) -> None:
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+    np.testing.assert_array_equal(found.grid, expected.grid)
+    np.testing.assert_array_equal(found.poses, expected.poses)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("violation_weight", [0.0, 1.5])
+def test_branch_and_bound_equals_the_exhaustive_search(seed: int, violation_weight: float) -> None:
+    rng = np.random.default_rng(seed)
+    plans, returns = [random_plan(rng) for _ in range(1 + seed % 3)], random_returns(rng)
+    both = search(plans, returns, violation_weight=violation_weight)
+    for margin in (0.0, 0.05):
+        expected = both.exhaustive(margin)
+        both.nodes_bounded = 0
+        found = both.branch_and_bound(margin)
+        assert_equal(found, expected)
+        assert len(found) and found.scores[0] == found.scores.max()
+
+
+@pytest.mark.parametrize("height", [0, 1, 5])
+def test_any_height_of_the_pyramid_gives_the_same_answer(height: int) -> None:
+    rng = np.random.default_rng(11)
+    plans, returns = [random_plan(rng)], random_returns(rng)
+    assert_equal(search(plans, returns, pyramid_height=height).branch_and_bound(), search(plans, returns).exhaustive())
+
+
+def test_fewer_poses_are_scored_than_there_are() -> None:
+    rng = np.random.default_rng(5)
+    plan = random_plan(rng)
+    # What fits somewhere is found without looking everywhere: walls of the plan itself, seen from its middle.
+    middle = plan.position(np.array(plan.occupancy.shape) / 2)
+    walls = plan.position(np.argwhere(plan.occupancy == OCCUPIED)) - middle
+    seen = walls[np.hypot(walls[:, 0], walls[:, 1]) < 2.5][::2]
+    tested = search([plan], Returns(seen, np.zeros_like(seen)), violation_weight=0.0)
+    tested.exhaustive()
+    every, tested.nodes_bounded = tested.nodes_bounded, 0
+    tested.branch_and_bound()
+    assert tested.nodes_bounded < every / 4
+
+
+def test_only_allowed_cells_are_found() -> None:
+    rng = np.random.default_rng(7)
+    plan, returns = random_plan(rng), random_returns(rng)
+    grid = SearchGrid(LikelihoodField(plan, SETTINGS), SETTINGS, CPU)
+    cells = np.argwhere(grid.free)[[3, 40]]
+    allowed = np.zeros(grid.shape, dtype=bool)
+    allowed[tuple(cells.T)] = True
+    found = search([plan], returns, [allowed]).branch_and_bound(margin=9.0)
+    assert len(found) == 2 * 36
+    assert {tuple(pose) for pose in found.poses[:, :2]} == {tuple(position) for position in grid.position(cells)}
+
+
+def test_bounds_hold_for_every_pose_of_their_window() -> None:
+    rng = np.random.default_rng(9)
+    tested = search([random_plan(rng)], random_returns(rng))
+    for height in range(1, 4):
+        nodes = tested._nodes(height)[::50]
+        bound = tested._bounds(nodes, height)
+        children = tested._children(nodes, height - 1)
+        for node, limit in zip(nodes[:40], bound[:40], strict=True):
+            offset = children - node
+            mine = (offset[:, :2] == 0).all(1) & (offset[:, 2:] >= 0).all(1) & (offset[:, 2:] < 1 << height).all(1)
+            assert (tested._bounds(children[mine], height - 1) <= limit + 1e-5).all()
