@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from map_fakes import DigestEncoder, random_building
 from planted_building import HashEncoder, full_building
 from test_import_rmf import two_rooms, written
 
@@ -25,11 +24,11 @@ from crossover_models.observation import Modality
 
 
 @pytest.fixture
-def encoder(monkeypatch: pytest.MonkeyPatch) -> DigestEncoder:
+def encoder(monkeypatch: pytest.MonkeyPatch) -> HashEncoder:
     """In the place of the shipped one."""
     import crossover_models.encoders
 
-    fake = DigestEncoder()
+    fake = HashEncoder()
     monkeypatch.setattr(crossover_models.encoders, "load_encoder", lambda checkpoint, device: fake)
     return fake
 
@@ -41,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
 
 
 def test_two_buildings_in_one_database(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: DigestEncoder
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: HashEncoder
 ) -> None:
     first = written(tmp_path, two_rooms())
     second = tmp_path / "annex.building.yaml"
@@ -59,10 +58,10 @@ def test_two_buildings_in_one_database(
 
 
 def test_info_counts_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    building = random_building(1)
-    build_database(building, DigestEncoder(), tmp_path / "x.xmap")
+    building = full_building()
+    build_database(building, HashEncoder(), tmp_path / "x.xmap")
     status, shown, _ = run(capsys, "map", "info", tmp_path / "x.xmap", "--verify", "--json", tmp_path / "x.json")
-    assert status == 0 and "tower/L0" in shown
+    assert status == 0 and "house/L1" in shown
     facts = json.loads((tmp_path / "x.json").read_text())
     assert facts["fingerprint"] in shown and facts["bytes"] == (tmp_path / "x.xmap").stat().st_size
     for entry, level in zip(facts["levels"], building.levels, strict=True):
@@ -73,7 +72,7 @@ def test_info_counts_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_show_draws_the_plan_to_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    build_database(read_source(str(written(tmp_path, two_rooms()))), DigestEncoder(), tmp_path / "x.xmap")
+    build_database(read_source(str(written(tmp_path, two_rooms()))), HashEncoder(), tmp_path / "x.xmap")
     status, shown, _ = run(capsys, "map", "show", tmp_path / "x.xmap", "--out", tmp_path / "x.png", "--level", "L1")
     assert status == 0 and "x.png" in shown
     picture = cv2.imread(str(tmp_path / "x.png"))
@@ -88,7 +87,7 @@ def test_show_draws_the_plan_to_scale(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_export_writes_what_map_server_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     building = read_source(str(written(tmp_path, two_rooms())))
-    build_database(building, DigestEncoder(), tmp_path / "x.xmap")
+    build_database(building, HashEncoder(), tmp_path / "x.xmap")
     status, shown, _ = run(capsys, "map", "export", tmp_path / "x.xmap", tmp_path / "nav2")
     assert status == 0
     file = Path(shown.strip())
@@ -102,7 +101,7 @@ def test_export_writes_what_map_server_reads(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_scale_is_taken_from_the_command_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: DigestEncoder
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: HashEncoder
 ) -> None:
     root = two_rooms()
     del root["levels"]["L1"]["measurements"]
@@ -135,7 +134,7 @@ def test_scale_is_taken_from_the_command_line(
 def test_bad_sources_end_in_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    encoder: DigestEncoder,
+    encoder: HashEncoder,
     name: str,
     content: bytes | None,
     message: str,
@@ -149,7 +148,7 @@ def test_bad_sources_end_in_one_line(
 
 
 def test_a_directory_is_no_source_and_no_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: DigestEncoder
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: HashEncoder
 ) -> None:
     status, _, error = run(capsys, "map", "build", tmp_path, "--out", tmp_path / "x.xmap")
     assert status == 2 and "is a directory" in error
@@ -169,7 +168,7 @@ def test_what_is_no_database_ends_in_one_line(
 
 def test_a_procedural_building_has_all_five_modalities(tmp_path: Path) -> None:
     building: Any = read_source("procedural:3:1:3")
-    build_database(building, DigestEncoder(), tmp_path / "x.xmap")
+    build_database(building, HashEncoder(), tmp_path / "x.xmap")
     with MapDatabase.open(tmp_path / "x.xmap") as database:
         held = {m: len(database.embeddings(building.building_id, m)[0]) for m in Modality}
         count = len(database.places())
@@ -246,7 +245,7 @@ def test_what_show_cannot_do_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_build_leaves_foreign_files_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: DigestEncoder
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: HashEncoder
 ) -> None:
     foreign = tmp_path / "thesis.doc"
     foreign.write_bytes(b"mine" * 100)
