@@ -36,7 +36,7 @@ class SearchGrid:
         self.radius_cells = int(np.ceil(settings.max_radius_m / self.step_m)) + 1
         padded = (self.shape[0] + 2 * self.radius_cells, self.shape[1] + 2 * self.radius_cells)
         self.stride, self.cells = padded[1], padded[0] * padded[1]
-        centers = self.position(np.stack(np.indices(padded), axis=-1) - self.radius_cells)
+        centers = self.position(np.moveaxis(np.indices(padded), 0, -1) - self.radius_cells)
         level = field.log_likelihood(centers).astype(np.float32)
         self.fields = [torch.from_numpy(level.reshape(-1)).to(device)]
         for h in range(self.height):
@@ -54,7 +54,7 @@ class SearchGrid:
 
     def _holding(self, plan: FloorPlan, value: int) -> NDArray[np.bool_]:
         """(rows, cols) whether a cell holds any of the plan's cells with this value, or lies in one."""
-        out = plan.value(self.position(np.stack(np.indices(self.shape), axis=-1))) == value
+        out = plan.value(self.position(np.moveaxis(np.indices(self.shape), 0, -1))) == value
         cells = np.argwhere(plan.occupancy == value)
         inside = ((cells + 0.5) * plan.resolution_m / self.step_m).astype(np.int64)
         out[np.minimum(inside[:, 0], self.shape[0] - 1), np.minimum(inside[:, 1], self.shape[1] - 1)] = True
