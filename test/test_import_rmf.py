@@ -16,7 +16,8 @@ from crossover_models.building import BuildingError, Level
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN
 from crossover_models.geometry import transform_points_se2
 from crossover_models.map_database.rmf import read_rmf
-from crossover_models.map_database.rmf_file import level_frames, read_rmf_file
+from crossover_models.map_database.rmf_file import read_rmf_file
+from crossover_models.map_database.rmf_frames import level_frames
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "rmf"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"real Open-RMF buildings are not at {REAL}")

@@ -22,7 +22,8 @@ from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
 from crossover_models.geometry import compose_se2, inverse_se2, transform_points_se2
 from crossover_models.map_database.prisms import PrismBuilder
 from crossover_models.map_database.raster import Raster
-from crossover_models.map_database.rmf_file import DrawnLevel, LevelFrame, RmfFile, level_frames, read_rmf_file
+from crossover_models.map_database.rmf_file import DrawnLevel, RmfFile, read_rmf_file
+from crossover_models.map_database.rmf_frames import LevelFrame, level_frames
 from crossover_models.map_database.rooms import Rooms, neck_of, split_rooms
 from crossover_models.map_database.wording import (
     category_by_things,
