@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -282,3 +283,15 @@ def test_the_duplex() -> None:
         for door in level.doors:
             inside = door.segment.mean(axis=0)
             assert level.plan.value(inside) != OCCUPIED
+
+
+def test_a_file_that_crashes_the_geometry_kernel_is_an_error(tmp_path: Path) -> None:
+    """IfcOpenShell 0.8 ends its process with a segmentation fault on this one: an aggregate under a wall's number."""
+    path = planted(tmp_path / "house.ifc")
+    text, count = re.subn(
+        r"(?m)^#28=IFCRELAGGREGATES\(('[^']+'),#5,.*$", r"#102=IFCRELAGGREGATES(\1,#150,$,$,#110,(#187));",
+        path.read_text(),
+    )  # fmt: skip
+    assert count == 1
+    path.write_text(text)
+    assert "geometry kernel crashes" in refused(path)

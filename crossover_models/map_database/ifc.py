@@ -27,6 +27,7 @@ from crossover_models.map_database.ifc_geometry import (
     open_ifc,
     section,
 )
+from crossover_models.map_database.ifc_probe import check_survives
 from crossover_models.map_database.raster import Raster
 from crossover_models.map_database.wording import describe_place, furniture_category, guess_category, identifier
 
@@ -61,6 +62,7 @@ def read_ifc(path: Path | str) -> Building:
     """
     path = Path(path)
     model = open_ifc(path)
+    check_survives(path, (*STRUCTURE, "IfcSpace", *FURNISHINGS, "IfcDoor"))
     try:
         return _building(path, model)
     except (AttributeError, TypeError, IndexError, KeyError, RuntimeError) as error:

@@ -1,0 +1,52 @@
+"""Reading an IFC file in another process first: on some damaged files the geometry kernel crashes its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossover_models.building import BuildingError
+
+
+def check_survives(path: Path, kinds: Sequence[str]) -> None:
+    """Triangulate every element of ``kinds`` in a child process, whose death is then only an error.
+
+    Raises:
+        BuildingError: the child was killed by a signal, which the message names.
+    """
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+    child = subprocess.run(
+        [sys.executable, __file__, str(path), *kinds], env=environment, capture_output=True, check=False
+    )
+    # Other failures of the child are exceptions, which the reader meets itself and says more about.
+    if child.returncode < 0:
+        raise BuildingError(f"{path}: damaged IFC file: the geometry kernel crashes on it (signal {-child.returncode})")
+
+
+def triangulate(path: str, kinds: Sequence[str]) -> None:
+    """What the child does: every shape once, nothing kept."""
+    import ifcopenshell
+    import ifcopenshell.geom
+
+    model = ifcopenshell.open(path)
+    settings = ifcopenshell.geom.settings()
+    settings.set("use-world-coords", True)
+    for kind in kinds:
+        try:
+            elements = model.by_type(kind)
+        except RuntimeError:  # the class does not exist in this schema
+            continue
+        for element in elements:
+            if element.Representation is None:
+                continue
+            try:
+                ifcopenshell.geom.create_shape(settings, element)
+            except RuntimeError:
+                continue
+
+
+if __name__ == "__main__":
+    triangulate(sys.argv[1], sys.argv[2:])
