@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from crossover_models.building import BuildingError
 
@@ -31,8 +32,9 @@ def triangulate(path: str, kinds: Sequence[str]) -> None:
     import ifcopenshell
     import ifcopenshell.geom
 
-    model = ifcopenshell.open(path)
-    settings = ifcopenshell.geom.settings()
+    model: Any = ifcopenshell.open(path)
+    make_settings: Any = ifcopenshell.geom.settings
+    settings = make_settings()
     settings.set("use-world-coords", True)
     for kind in kinds:
         try:
