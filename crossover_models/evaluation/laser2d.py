@@ -103,10 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress, journal.open("a", encoding="utf-8") as out:
-        if not done:
-            out.truncate(0)
-            out.write(json.dumps({"key": _key(variants, arguments.every)}) + "\n")
+    with Progress(*columns, console=console) as progress, journal.open("w", encoding="utf-8") as out:
+        # Written anew, so that a line cut short does not spoil the next.
+        for line in ({"key": _key(variants, arguments.every)}, *done.values()):
+            out.write(json.dumps(line) + "\n")
+        out.flush()
         task = progress.add_task("laser2d", total=total, completed=len(done))
         for building, (mapped, query) in scans.items():
             rows = [(m, k) for m in METHODS for k in range(0, len(query.poses), arguments.every)]
