@@ -112,3 +112,31 @@ def test_bounds_hold_for_every_pose_of_their_window() -> None:
             offset = children - node
             mine = (offset[:, :2] == 0).all(1) & (offset[:, 2:] >= 0).all(1) & (offset[:, 2:] < 1 << height).all(1)
             assert (tested._bounds(children[mine], height - 1) <= limit + 1e-5).all()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_scores_are_what_walking_along_every_ray_gives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plan, returns = random_plan(rng), random_returns(rng)
+    tested = search([plan], returns, max_rays=50)
+    grid, field = tested.grids[0], LikelihoodField(plan, SETTINGS)
+    found = tested.exhaustive(margin=9.0)
+    # A cell holds wall where a wall cell's center lies in it, or its own center in a wall cell.
+    inside = np.floor((np.argwhere(plan.occupancy == OCCUPIED) + 0.5) * 0.07 / 0.2).astype(int)
+    every = np.argwhere(np.ones(grid.shape, dtype=bool))
+    walls = {tuple(c) for c in (*inside, *every[plan.value(grid.position(every)) == OCCUPIED])}
+    for k in rng.integers(0, len(found), 5):
+        pose = found.poses[k]
+        start = np.round((pose[:2] - grid.position(np.array([0, 0]))) / 0.2).astype(int)
+        turn = np.array([[np.cos(pose[2]), -np.sin(pose[2])], [np.sin(pose[2]), np.cos(pose[2])]])
+        logs, crossed = [], 0
+        for point, origin in zip(returns.points, returns.origins, strict=True):
+            cell = (start + np.rint(turn @ point / 0.2).astype(int))[::-1]
+            logs.append(field.log_likelihood(grid.position(cell)))
+            length = np.hypot(*(point - origin))
+            along = np.arange(0.0, max(length - 0.3, 1e-6), 0.2)
+            steps = origin + along[:, None] * (point - origin) / length
+            cells = (start + np.rint(steps @ turn.T / 0.2).astype(int))[:, ::-1]
+            crossed += any(tuple(c) in walls for c in cells)
+        expected = np.mean(logs) - SETTINGS.violation_weight * crossed / len(returns)
+        assert abs(found.scores[k] - expected) < 1e-4

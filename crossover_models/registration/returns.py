@@ -56,7 +56,8 @@ class Returns:
         """
         span = self.points - self.origins
         length = np.hypot(span[:, 0], span[:, 1])
-        free = np.maximum(length - RAY_END_MARGIN_M, 0.0)
+        # Even the shortest ray starts somewhere, and that is free.
+        free = np.maximum(length - RAY_END_MARGIN_M, 1e-6)
         count = max(1, int(np.ceil(float(free.max(initial=0.0)) / spacing_m)))
         along = np.arange(count) * spacing_m
         inside = along[None] < free[:, None]
