@@ -193,7 +193,13 @@ class Player:
             if not self._sleep_until(began, first_ns, now_ns, stamp_ns, should_stop):
                 break
             now_ns = stamp_ns
-            self._publishers[connection.topic].publish(data)
+            try:
+                self._publishers[connection.topic].publish(data)
+            except RuntimeError:
+                # A signal shuts the context down at any moment, between the check and the call too.
+                if should_stop():
+                    break
+                raise
             counts[connection.topic] += 1
             if time.monotonic() - told > 0.1:
                 told = time.monotonic()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,24 @@ def test_remaps_of_the_command_line_in_both_spellings(bag: Path, listener: Graph
         done = subprocess.run([sys.executable, "-m", "crossover_ros.cli", "play", *arguments], cwd=ROOT, check=False)
         assert done.returncode == 0
         wait_for(lambda heard=heard: len(lidar.heard) == heard + 10)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_context_that_a_signal_shut_down_ends_the_play_and_any_other_failure_does_not(
+    bag: Path, listener: Graph, stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+
+    def gone(data: bytes) -> None:
+        asked.append(data)
+        raise RuntimeError("publisher's context is invalid")
+
+    with BagFile(bag) as held:
+        player = Player(listener.client, held, PlayOptions(rate=100.0))
+        monkeypatch.setattr(player, "_publishers", dict.fromkeys(player._publishers, SimpleNamespace(publish=gone)))
+        monkeypatch.setattr(player, "_finish", lambda: None)
+        if stopped:
+            assert not player.play(should_stop=lambda: bool(asked)).messages
+        else:
+            with pytest.raises(RuntimeError, match="context is invalid"):
+                player.play()

@@ -15,6 +15,7 @@ import pytest
 
 from crossover_models.building import Building, BuildingError
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN
+from crossover_models.map_database import ifc_probe
 from crossover_models.map_database.ifc import read_ifc
 from crossover_models.places import interior_point
 
@@ -295,3 +296,10 @@ def test_a_file_that_crashes_the_geometry_kernel_is_an_error(tmp_path: Path) -> 
     assert count == 1
     path.write_text(text)
     assert "geometry kernel crashes" in refused(path)
+
+
+def test_a_file_on_which_the_geometry_kernel_turns_in_circles_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ifc_probe, "TIMEOUT_S", 0.01)
+    assert "did not finish within" in refused(planted(tmp_path / "house.ifc"))

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or source a ROS environment")
 
 import crossover_ros.msg as messages
 from lifecycle_msgs.srv import GetState
+from planted import asymmetric_plan
+from planted_bag import write_bag
 from rclpy.parameter import Parameter
+from rclpy.qos import qos_profile_sensor_data
 from ros_graph import LATCHED, Ear, Graph, PlantedEncoder, Robot, TFMessage, graph, wait_for, write_map
+from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 
 from crossover_models.estimate import LocalizationState
@@ -113,6 +118,16 @@ def test_localize_without_a_map_stays_alive_and_answers(tmp_path: Path) -> None:
             assert both.poll() is None
             status, output = ends(both, signal.SIGTERM)
             assert status == 0 and "Traceback" not in output, output
+
+
+def test_a_player_stopped_in_the_middle_ends_without_a_trace(tmp_path: Path) -> None:
+    poses = [np.array([2.0 + 0.05 * k, 5.0, 0.0]) for k in range(60)]
+    write_bag(tmp_path / "bag", asymmetric_plan(), poses)
+    with process("play", str(tmp_path / "bag"), "--wait", "0", "--rate", "0.5") as player, graph(Graph) as nodes:
+        clouds = Ear(nodes.client, PointCloud2, "/points", qos_profile_sensor_data)
+        wait_for(lambda: clouds.last, 30.0)
+        status, output = ends(player, signal.SIGINT)
+        assert status in (0, 130) and "Traceback" not in output, output
 
 
 @pytest.mark.parametrize(

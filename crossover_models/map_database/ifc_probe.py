@@ -11,17 +11,24 @@ from typing import Any
 
 from crossover_models.building import BuildingError
 
+# A large building takes minutes; a file on which the kernel turns in circles takes for ever.
+TIMEOUT_S = 1200.0
+
 
 def check_survives(path: Path, kinds: Sequence[str]) -> None:
     """Triangulate every element of ``kinds`` in a child process, whose death is then only an error.
 
     Raises:
-        BuildingError: the child was killed by a signal, which the message names.
+        BuildingError: the child was killed by a signal, which the message names, or did not end in ``TIMEOUT_S``.
     """
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
-    child = subprocess.run(
-        [sys.executable, __file__, str(path), *kinds], env=environment, capture_output=True, check=False
-    )
+    command = [sys.executable, __file__, str(path), *kinds]
+    try:
+        child = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BuildingError(
+            f"{path}: damaged IFC file: the geometry kernel did not finish within {TIMEOUT_S:.0f} s"
+        ) from None
     # Other failures of the child are exceptions, which the reader meets itself and says more about.
     if child.returncode < 0:
         raise BuildingError(f"{path}: damaged IFC file: the geometry kernel crashes on it (signal {-child.returncode})")
