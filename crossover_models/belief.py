@@ -114,14 +114,25 @@ class Belief:
         prior = self.null_weight * (share or s.birth_share) / len(fits)
         scores = self.decisive(np.array([fits[k].score for k in fresh]))
         ratios = np.exp(s.evidence_returns * evidence * (scores - s.null_score))
+        weights = np.minimum(prior * ratios, self._bound(scores, evidence))
         self.levels += [fits[k].level for k in fresh]
         self.fits += [fits[k] for k in fresh]
         self.T_map_odom = np.concatenate([self.T_map_odom, np.stack([T_map_odom[k] for k in fresh])])
         self.covariance = np.concatenate([self.covariance, np.stack([fits[k].covariance for k in fresh])])
-        self.weight = np.concatenate([self.weight, prior * ratios])
+        self.weight = np.concatenate([self.weight, weights])
         self.null_weight -= prior * len(fresh)
         self.settle()
         return len(fresh)
+
+    def _bound(self, scores: Array, evidence: float) -> Array:
+        """Most weight (n,) that births with these scores may have: what the best tracked pose's fit to the slice earns.
+
+        The null hypothesis has a floor; without this bound, births out of it would overtake a pose as good as they are.
+        """
+        best = self.fits[0] if len(self) else None
+        if best is None:
+            return np.full(len(scores), np.inf)
+        return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * evidence * (scores - best.score)))
 
     def place(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
         """Believe a pose somebody states (initialpose), as firmly as the prior allows."""

@@ -22,7 +22,6 @@ from crossover_models.estimate import (
     LocalizationEstimate,
     LocalizationState,
     PoseFit,
-    RankedPlace,
     RelocalizeCode,
     RelocalizeRequest,
     RelocalizeResponse,
@@ -214,7 +213,9 @@ class Localizer:
 
         A pose found among retrieved places only is not announced before a search of everything has confirmed it.
         """
-        regions = None if self._searched_at is not None else self._retrieved_regions()
+        retrieval = self.last_retrieval
+        sure = self._searched_at is None and retrieval is not None and not retrieval.abstained
+        regions = self._index.likely_regions(retrieval) if sure and retrieval is not None else []
         if regions:
             fits = self._matcher.register(wall_slice, levels=self._active, regions=regions)
         else:
@@ -225,20 +226,6 @@ class Localizer:
             self._belief.add(fits, wall_slice.T_odom_aligned)
         else:
             self._belief.restart(fits, wall_slice.T_odom_aligned)
-
-    def _retrieved_regions(self) -> list[tuple[LevelKey, tuple[float, float], float]] | None:
-        """Where retrieval says the robot is, or None while it abstains."""
-        retrieval = self.last_retrieval
-        if retrieval is None or retrieval.abstained:
-            return None
-        return [(p.level, p.position_xy, self._radius_m(p)) for p in retrieval.places]
-
-    def _radius_m(self, ranked: RankedPlace) -> float:
-        for place in self._index.places:
-            if place.key == ranked.level and place.place_id == ranked.place_id:
-                reach = np.linalg.norm(place.polygon - np.asarray(ranked.position_xy), axis=1)
-                return float(reach.max()) + 1.0
-        raise LocalizerError(f"place_id: {ranked.place_id} is not in the database")
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ from crossover_models.places import interior_point
 
 # Candidates taken from each exact index; all of them are then scored in every modality they have.
 BREADTH = 64
+# Places searched first are the fewest that hold this much probability.
+LIKELY_MASS = 0.9
 
 
 class RetrievalError(ValueError):
@@ -124,6 +126,17 @@ class PlaceIndex:
         )
         abstained = bool(probability[0] < self.settings.max_abstain_probability)
         return Retrieval(stamp_ns, query_modality, ranked, abstained)
+
+    def likely_regions(self, retrieval: Retrieval) -> list[tuple[LevelKey, tuple[float, float], float]]:
+        """The fewest places that together hold ``LIKELY_MASS``, as (level, center (2,) m, radius m) around each."""
+        before = np.cumsum([0.0, *(place.probability for place in retrieval.places)])[:-1]
+        outlines = {(place.key, place.place_id): place.polygon for place in self.places}
+        regions = []
+        for place, mass in zip(retrieval.places, before, strict=True):
+            if mass < LIKELY_MASS:
+                reach = np.linalg.norm(outlines[place.level, place.place_id] - np.array(place.position_xy), axis=1)
+                regions.append((place.level, place.position_xy, float(reach.max()) + 1.0))
+        return regions
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         query = np.ascontiguousarray(vector, dtype=np.float32)

@@ -136,6 +136,13 @@ def test_births_do_not_double_what_is_tracked() -> None:
     assert belief.add([fit(L1, 0.1, 0, 1.5)], np.array([2.0, 0.0, 0.0])) == 1
 
 
+def test_a_late_twin_comes_to_parity_and_not_beyond() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0, -0.01))
+    belief.add([fit(L2, 0, 0, 0, -0.01)], np.zeros(3))
+    shares = {level: belief.weight[k] for k, level in enumerate(belief.levels)}
+    assert shares[L2] == pytest.approx(shares[L1], rel=0.01)
+
+
 def test_hypotheses_that_meet_become_one_with_their_joint_mass() -> None:
     belief = belief_of(fit(L1, 0, 0, 0), fit(L1, 3, 0, 0))
     joint = float(belief.weight.sum())

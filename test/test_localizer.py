@@ -21,6 +21,7 @@ from crossover_models.estimate import (
     LevelKey,
     LocalizationEstimate,
     LocalizationState,
+    PoseFit,
     RelocalizeCode,
     RelocalizeRequest,
 )
@@ -124,6 +125,35 @@ def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
     assert estimate.state == LocalizationState.LOCALIZED
     assert error(estimate, away[-1])[0] < 0.15
     assert np.hypot(*(estimate.T_map_odom - T_map_odom_before)[:2]) > 1.0
+
+
+def test_a_pose_that_overtakes_the_announced_one_is_not_announced_in_its_stead() -> None:
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan, L2: plan})
+    localizer = Localizer(source, LocalizerSettings())
+    localizer.on_odometry(0, compose_se2(ODOM_FROM_MAP, START))
+    localizer.set_pose(L1, START, np.diag([0.1, 0.1, 0.02]))
+    assert run(localizer, plan, drive(START, 2)).state == LocalizationState.LOCALIZED
+    belief = localizer._belief
+    belief.restart([PoseFit(L2, START, np.eye(3) * 0.01, -0.1, 1.0, 0.0)], compose_se2(ODOM_FROM_MAP, START))
+    image = SceneEmbedding(round(3e9), Modality.IMAGE, source.vector("L1-east"), FINGERPRINT)
+    estimate = localizer.on_embedding(image)
+    assert belief.weight[0] > 0.9
+    assert estimate.state == LocalizationState.LOST and estimate.T_map_odom is None
+
+
+def test_a_pose_found_among_retrieved_places_waits_for_a_search_of_everything() -> None:
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan, L2: plan})
+    localizer = Localizer(source, LocalizerSettings())
+    localizer.on_embedding(SceneEmbedding(1, Modality.IMAGE, source.vector("L1-east"), FINGERPRINT))
+    assert localizer.last_retrieval is not None and not localizer.last_retrieval.abstained
+    first = run(localizer, plan, [DISTINCT])
+    assert first.best is not None and first.best.level == L1 and first.best.probability > 0.9
+    assert first.state == LocalizationState.INITIALIZING, "its twin upstairs has not been looked at"
+    later = run(localizer, plan, drive(DISTINCT, 6), first_stamp_s=2.0)
+    assert {h.level for h in later.hypotheses[:2]} == {L1, L2}
+    assert later.state == LocalizationState.INITIALIZING
 
 
 def test_images_alone_name_places_but_no_pose() -> None:

@@ -117,6 +117,20 @@ def test_probabilities_leave_room_for_none_of_them_and_abstain_when_unsure() -> 
         assert sum(p.probability for p in result.places) < 1.0
 
 
+def test_likely_regions_are_the_fewest_places_and_reach_their_corners() -> None:
+    source = PlantedSource(30)
+    index = PlaceIndex(source, RetrievalSettings(top_k=30, temperature=0.05))
+    between = source.vectors[Modality.FLOOR_PLAN][3] + source.vectors[Modality.FLOOR_PLAN][9]
+    retrieval = index.search(between, Modality.TEXT)
+    regions = index.likely_regions(retrieval)
+    shares = np.array([place.probability for place in retrieval.places])
+    assert 2 <= len(regions) < 30
+    assert shares[: len(regions) - 1].sum() < 0.9
+    for level, center, radius_m in regions:
+        assert level.building_id == "b"
+        assert np.linalg.norm(SQUARE - np.array(center), axis=1).max() + 1.0 == pytest.approx(radius_m)
+
+
 def test_each_query_modality_has_its_own_temperature() -> None:
     source = PlantedSource(30)
     index = PlaceIndex(source, RetrievalSettings(temperature=0.05, image_temperature=0.5))
