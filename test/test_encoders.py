@@ -15,10 +15,11 @@ from crossover_models.building import Mesh
 from crossover_models.encoders import EncoderError, UnifiedEncoder, load_encoder
 from crossover_models.encoders.alignment import wall_heading
 from crossover_models.encoders.checkpoint import SHIPPED, fingerprint, load_checkpoint
-from crossover_models.encoders.front_ends import check_file, open_front_ends
+from crossover_models.encoders.front_ends import open_front_ends
 from crossover_models.encoders.heads import FrameNetwork, ProjectionHead
 from crossover_models.encoders.inputs import surface_points, voxelize
 from crossover_models.encoders.network import UnifiedNetwork
+from crossover_models.encoders.pinned_weights import check_file
 from crossover_models.encoders.plan_patch import plan_patch
 from crossover_models.encoders.profile import REFERENCE_3D, SMALL
 from crossover_models.encoders.resnet import SparseResNet

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -55,22 +53,6 @@ class TextFrontEnd(Protocol):
 
     def texts(self, texts: Sequence[str]) -> Tensor:
         """Sentences -> (B, dim)."""
-
-
-def check_file(path: Path, sha256: str) -> None:
-    """Compare a weights file with its pinned hash.
-
-    Raises:
-        EncoderError: the file is missing or is another one.
-    """
-    if not path.is_file():
-        raise EncoderError(f"{path.name}: frozen weights are not installed")
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != sha256:
-        raise EncoderError(f"{path.name}: SHA-256 {digest.hexdigest()[:16]}... is not the pinned {sha256[:16]}...")
 
 
 def open_front_ends(profile: EncoderProfile, device: str = "cpu") -> tuple[ImageFrontEnd, TextFrontEnd]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossover_models.encoders.errors import EncoderError
-from crossover_models.encoders.front_ends import check_file
+from crossover_models.encoders.pinned_weights import check_file
 
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _MAX_TOKENS = 256
