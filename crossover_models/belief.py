@@ -38,6 +38,7 @@ class Belief:
         self.T_map_odom: Array = np.zeros((0, 3))
         self.covariance: Array = np.zeros((0, 3, 3))
         self.weight: Array = np.zeros(0)
+        self.score: Array = np.zeros(0)
         self.null_weight = 1.0
         self._T_odom_base: Array | None = None
 
@@ -47,7 +48,8 @@ class Belief:
     def clear(self) -> None:
         """Back to knowing nothing: all mass on the null hypothesis."""
         self.levels, self.fits = [], []
-        self.T_map_odom, self.covariance, self.weight = np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0)
+        self.T_map_odom, self.covariance = np.zeros((0, 3)), np.zeros((0, 3, 3))
+        self.weight, self.score = np.zeros(0), np.zeros(0)
         self.null_weight = 1.0
 
     @property
@@ -120,6 +122,7 @@ class Belief:
         self.T_map_odom = np.concatenate([self.T_map_odom, np.stack([T_map_odom[k] for k in fresh])])
         self.covariance = np.concatenate([self.covariance, np.stack([fits[k].covariance for k in fresh])])
         self.weight = np.concatenate([self.weight, weights])
+        self.score = np.concatenate([self.score, [fits[k].score for k in fresh]])
         self.null_weight -= prior * len(fresh)
         self.settle()
         return len(fresh)
@@ -129,10 +132,9 @@ class Belief:
 
         The null hypothesis has a floor; without this bound, births out of it would overtake a pose as good as they are.
         """
-        best = self.fits[0] if len(self) else None
-        if best is None:
+        if not len(self) or np.isnan(self.score[0]):
             return np.full(len(scores), np.inf)
-        return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * evidence * (scores - best.score)))
+        return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * evidence * (scores - self.score[0])))
 
     def place(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
         """Believe a pose somebody states (initialpose), as firmly as the prior allows."""
@@ -143,7 +145,7 @@ class Belief:
         self.T_map_odom = compose_se2(np.asarray(T_map_base, dtype=np.float64), inverse_se2(at))[None]
         self.covariance = np.asarray(covariance, dtype=np.float64)[None].copy()
         self.null_weight = 0.05
-        self.weight = np.array([1.0 - self.null_weight])
+        self.weight, self.score = np.array([1.0 - self.null_weight]), np.array([np.nan])
 
     def keep_levels(self, levels: Sequence[LevelKey]) -> None:
         """Drop hypotheses on other levels; their mass goes to the null hypothesis."""
@@ -191,6 +193,7 @@ class Belief:
         if not len(self):
             return
         s = self.settings
+        self.score = np.asarray(scores, dtype=np.float64).copy()
         best = float(scores.max())
         between = novelty * (self.decisive(scores) - best)
         self.weigh(s.evidence_returns * (evidence * (best - s.null_score) + between), 0.0)
@@ -242,7 +245,7 @@ class Belief:
         self.levels = [self.levels[k] for k in rows]
         self.fits = [self.fits[k] for k in rows]
         self.T_map_odom, self.covariance = self.T_map_odom[rows], self.covariance[rows]
-        self.weight = self.weight[rows]
+        self.weight, self.score = self.weight[rows], self.score[rows]
 
     def _near(self, pose: Array, other: Array) -> bool:
         s = self.settings

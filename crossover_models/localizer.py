@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 TextEncoder = Callable[[str], NDArray[np.float32]]
 # An estimate that moves farther than this at once is another one.
 JUMP_M, JUMP_RAD = 1.0, 0.5
-# Hypotheses aligned one by one at an update; the rest are scored where they are.
+# Hypotheses aligned at an update; the rest are scored where they are.
 REFINED = 12
 
 
@@ -181,15 +181,16 @@ class Localizer:
         at = wall_slice.T_odom_aligned
         predicted = belief.poses(at)
         scores = np.full(len(belief), s.null_score)
+        best = {int(k) for k in np.argsort(-belief.weight)[:REFINED]}
         for level in dict.fromkeys(belief.levels):
             rows = np.array([k for k, key in enumerate(belief.levels) if key == level])
             scores[rows] = self._matcher.evaluate(wall_slice, level, predicted[rows])[0]
-        for k in np.argsort(-belief.weight)[:REFINED]:
-            fit = self._matcher.refine(wall_slice, belief.levels[k], predicted[k])
-            if _distance_m(fit.T_map_aligned, predicted[k]) > 1.0 or fit.score < scores[k]:
-                continue
-            scores[k] = fit.score
-            belief.correct(int(k), fit, at)
+            refined = [k for k in rows.tolist() if k in best]
+            fits = self._matcher.refine_all(wall_slice, level, predicted[refined]) if refined else ()
+            for k, fit in zip(refined, fits, strict=True):
+                if _distance_m(fit.T_map_aligned, predicted[k]) <= 1.0 and fit.score >= scores[k]:
+                    scores[k] = fit.score
+                    belief.correct(k, fit, at)
         belief.observe(scores, evidence, self._novelty(at))
 
     def _novelty(self, at: Array) -> float:

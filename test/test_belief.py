@@ -143,6 +143,13 @@ def test_a_late_twin_comes_to_parity_and_not_beyond() -> None:
     assert shares[L2] == pytest.approx(shares[L1], rel=0.01)
 
 
+def test_a_pose_that_fits_no_more_does_not_hold_births_down() -> None:
+    belief = belief_of(fit(L1, 0, 0, 0, -0.01))
+    belief.observe(np.array([POOR - 1.0]), 1.0, 1.0)
+    belief.add([fit(L2, 0, 0, 0, -0.01)], np.zeros(3))
+    assert belief.levels[0] == L2 and belief.weight[0] > 0.9
+
+
 def test_hypotheses_that_meet_become_one_with_their_joint_mass() -> None:
     belief = belief_of(fit(L1, 0, 0, 0), fit(L1, 3, 0, 0))
     joint = float(belief.weight.sum())

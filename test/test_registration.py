@@ -213,3 +213,12 @@ def test_bad_plans_and_slices_are_named() -> None:
     one = WallSlice(0, seen.points[:1], seen.origins, seen.origin_index[:1], np.zeros(3))
     with pytest.raises(InsufficientStructure, match=r"1 usable returns of 1, at least 30"):
         matcher(ASYMMETRIC).register(one)
+
+
+def test_aligning_several_poses_at_once_equals_one_by_one() -> None:
+    tested, seen = matcher(ASYMMETRIC), scan(ASYMMETRIC, TRUTH)
+    starts = TRUTH + np.array([[0.1, 0.0, 0.02], [-0.2, 0.1, -0.05], [3.0, 1.0, 2.0]])
+    for together, start in zip(tested.refine_all(seen, LEVEL, starts), starts, strict=True):
+        alone = tested.refine(seen, LEVEL, start)
+        assert together.T_map_aligned == pytest.approx(alone.T_map_aligned, abs=1e-9)
+        assert together.score == pytest.approx(alone.score)

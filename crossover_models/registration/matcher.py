@@ -99,20 +99,28 @@ class PlanMatcher:
         """Align the slice from a predicted pose (3,) of its frame on a level's plan; no search.
 
         Raises:
+            InsufficientStructure, FloorPlanError, ValueError: as :meth:`refine_all`.
+        """
+        return self.refine_all(wall_slice, level, _poses(T_map_aligned, (3,))[None])[0]
+
+    def refine_all(self, wall_slice: WallSlice, level: LevelKey, T_map_aligned: ArrayLike) -> tuple[PoseFit, ...]:
+        """Align the slice from each of several predicted poses (K, 3) at once; one fit a pose, in their order.
+
+        Raises:
             InsufficientStructure: fewer than ``settings.min_points`` usable returns.
             FloorPlanError: the level is unknown or its plan cannot be matched.
-            ValueError: the pose is not three finite numbers.
+            ValueError: the poses are not finite (K, 3).
         """
-        start = _poses(T_map_aligned, (3,))[None]
+        starts = _poses(T_map_aligned, (-1, 3))
         returns = self._returns(wall_slice)
         field = self._field(level)
-        return self._fits(level, field, returns, align(field, returns, start))[0]
+        return tuple(self._fits(level, field, returns, align(field, returns, starts)))
 
     def evaluate(self, wall_slice: WallSlice, level: LevelKey, T_map_aligned: ArrayLike) -> tuple[Array, Array, Array]:
         """Scores (K,), inlier fractions (K,) and free-space violations (K,) at poses (K, 3), as in PoseFit; no search.
 
         Raises:
-            InsufficientStructure, FloorPlanError, ValueError: as :meth:`refine`.
+            InsufficientStructure, FloorPlanError, ValueError: as :meth:`refine_all`.
         """
         poses = _poses(T_map_aligned, (-1, 3))
         return self._field(level).evaluate(self._returns(wall_slice), poses)
