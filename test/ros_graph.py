@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -203,14 +204,17 @@ class Graph:
         return task.result()
 
     def call(self, kind: Any, name: str, request: Any = None, timeout_s: float = 20.0) -> Any:
-        client = self.client.create_client(kind, name)
-        try:
-            assert client.wait_for_service(timeout_s), f"{name} is not there"
-            future = client.call_async(kind.Request() if request is None else request)
-            wait_for(future.done, timeout_s)
-            return future.result()
-        finally:
-            self.in_executor(lambda: self.client.destroy_client(client))
+        for _ in range(3):
+            client = self.client.create_client(kind, name)
+            try:
+                # Under load DDS discovery now and then misses a pair of endpoints; a new client is announced anew.
+                if client.wait_for_service(timeout_s / 2):
+                    future = client.call_async(kind.Request() if request is None else request)
+                    wait_for(future.done, timeout_s)
+                    return future.result()
+            finally:
+                self.in_executor(partial(self.client.destroy_client, client))
+        raise AssertionError(f"{name} is not there")
 
     def close(self) -> None:
         self._stop = True
