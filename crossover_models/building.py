@@ -45,12 +45,17 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Furnishing:
-    """One piece of furniture: ``mesh`` is already in the level's map frame."""
+    """One piece of furniture: ``mesh`` is already in the level's map frame.
+
+    ``T_map_object`` (4, 4) is the pose of the model's own frame (x forward, footprint centered, z = 0 below), where the
+    source knows it.
+    """
 
     object_id: str
     category: str
     mesh: Mesh
     model_id: str = ""
+    T_map_object: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
