@@ -19,6 +19,7 @@ COMMANDS = (
     "crossover_models.map_database.commands",
     "crossover_models.simulation.commands",
     "crossover_models.training.commands",
+    "crossover_models.reference.commands",
 )
 BENCHMARKS = ("crossover_models.evaluation.laser2d", "crossover_models.evaluation.retrieval")
 

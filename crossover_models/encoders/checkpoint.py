@@ -33,9 +33,7 @@ class Checkpoint:
     path: Path
 
 
-def fingerprint(
-    profile: EncoderProfile, state: Mapping[str, Tensor], image: ImageFrontEnd, text: TextFrontEnd
-) -> str:
+def fingerprint(profile: EncoderProfile, state: Mapping[str, Tensor], image: ImageFrontEnd, text: TextFrontEnd) -> str:
     """First 16 hex digits of the SHA-256 over settings, front ends' weights and every trained tensor.
 
     Embeddings of encoders with different fingerprints must never be compared.
@@ -53,8 +51,13 @@ def fingerprint(
 
 def save_checkpoint(path: Path, profile: EncoderProfile, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write ``path`` (safetensors) and the JSON beside it; each is whole or absent at any moment."""
+    save_tensors(path, state, {"schema_version": SCHEMA_VERSION, "profile": profile.to_mapping(), **about})
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and, beside them, a JSON that says what they are; each is whole or absent at any moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema_version": SCHEMA_VERSION, "profile": profile.to_mapping(), **about}, indent=2)
+    text = json.dumps(about, indent=2)
     partial = path.with_name(path.name + ".partial")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial)
     partial.chmod(0o644)

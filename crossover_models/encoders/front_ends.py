@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.profile import EncoderProfile
+from crossover_models.encoders.weights_folder import model_folder
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,26 @@ def open_front_ends(profile: EncoderProfile, device: str = "cpu") -> tuple[Image
     """The front ends that a profile names; their weights are read at first use.
 
     Raises:
-        EncoderError: a name that nothing answers to.
+        EncoderError: a name that nothing answers to, or weights that come in no wheel and were not fetched.
     """
+    return _open_image(profile.image_front_end, device), _open_text(profile.text_front_end, device)
+
+
+def _open_image(name: str, device: str) -> ImageFrontEnd:
+    from crossover_models.encoders.dinov2 import SIZES, DinoV2
     from crossover_models.encoders.efficientnet import EfficientNetLite0
+
+    known = [EfficientNetLite0.name, *(f"dinov2-{size}" for size in SIZES)]
+    if name not in known:
+        raise EncoderError(f"image_front_end: unknown {name!r}; known: {', '.join(known)}")
+    return EfficientNetLite0(device) if name == EfficientNetLite0.name else DinoV2(model_folder(name), name, device)
+
+
+def _open_text(name: str, device: str) -> TextFrontEnd:
+    from crossover_models.encoders.blip import BlipText
     from crossover_models.encoders.minilm import MiniLM
 
-    if profile.image_front_end != EfficientNetLite0.name:
-        raise EncoderError(f"image_front_end: unknown {profile.image_front_end!r}; known: {EfficientNetLite0.name}")
-    if profile.text_front_end != MiniLM.name:
-        raise EncoderError(f"text_front_end: unknown {profile.text_front_end!r}; known: {MiniLM.name}")
-    return EfficientNetLite0(device), MiniLM(device)
+    known = [MiniLM.name, "blip-large"]
+    if name not in known:
+        raise EncoderError(f"text_front_end: unknown {name!r}; known: {', '.join(known)}")
+    return MiniLM(device) if name == MiniLM.name else BlipText(model_folder(name), name, device)

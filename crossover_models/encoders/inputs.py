@@ -15,6 +15,7 @@ from crossover_models.encoders.profile import EncoderProfile
 
 _HEIGHT_SCALE_M = 2.0
 _LEAST_POINTS_ON_MESHES = 200
+_COLOR_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -156,5 +157,8 @@ def cloud_voxels(
     colors: NDArray[np.uint8] | None,
     turn_rad: float = 0.0,
 ) -> Voxels:
-    """:func:`voxelize` with a profile's sizes."""
-    return voxelize(points, colors, profile.backbone.voxel_m, profile.cloud_radius_m, turn_rad)
+    """:func:`voxelize` with a profile's sizes and channels: all five, or the colors alone as the reference."""
+    voxels = voxelize(points, colors, profile.backbone.voxel_m, profile.cloud_radius_m, turn_rad)
+    if profile.backbone.in_channels == _COLOR_CHANNELS:
+        return Voxels(voxels.coordinates, np.ascontiguousarray(voxels.features[:, -_COLOR_CHANNELS:]))
+    return voxels

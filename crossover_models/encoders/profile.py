@@ -12,7 +12,7 @@ class SparseResNetSettings(Settings):
     """The 3D backbone: stem, four stages of basic blocks, last convolution (the reference is a ResNet34)."""
 
     voxel_m: float = setting(0.12, "side of an input voxel", unit="m", minimum=0.005)
-    in_channels: int = setting(5, "input channels: one, height, red, green, blue", minimum=1)
+    in_channels: int = setting(5, "input channels: one, height, red, green, blue; with 3 the colors alone", minimum=1)
     stem_channels: int = setting(16, "channels after the first convolution", minimum=1)
     stem_kernel: int = setting(3, "kernel of the first convolution", minimum=1)
     stem_pool: bool = setting(False, "average pool of kernel 2 and stride 2 after the stem")
@@ -65,3 +65,16 @@ class EncoderProfile(Settings):
 
 
 SMALL = EncoderProfile()
+
+REFERENCE = EncoderProfile(
+    name="reference",
+    embedding_dim=768,
+    image_front_end="dinov2-giant",
+    text_front_end="blip-large",
+    text_hidden=768,
+    frame_hidden=1536,
+    image_hidden=768,
+    cloud_hidden=512,
+    backbone=REFERENCE_3D,
+)
+"""The unified encoders as published; its weights are imported from the official checkpoints."""
