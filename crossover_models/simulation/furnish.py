@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.building import Furnishing
-from crossover_models.geometry import compose_se2
+from crossover_models.geometry import compose_se2, se3_from_se2
+from crossover_models.simulation.cad.dresser import Dresser
 from crossover_models.simulation.furniture import furniture_mesh, model_id
 from crossover_models.simulation.groups import Group, Member, draw_group
 from crossover_models.simulation.layout import Layout, Opening, Rect, Wall
@@ -44,11 +45,17 @@ def furnish_room(layout: Layout, room: int, split: str, rng: np.random.Generator
     return place.placed
 
 
-def furnishing(placed: Placed, object_id: str) -> Furnishing:
-    """The building's record of a placed piece."""
+def furnishing(placed: Placed, object_id: str, dresser: Dresser | None = None) -> Furnishing:
+    """The building's record of a placed piece; a ``dresser`` may put another model of its kind into the same box."""
     member = placed.member
-    mesh = moved(furniture_mesh(member.category, member.model), placed.T_map_model)
-    return Furnishing(object_id, member.category, mesh, model_id(member.category, member.model))
+    mesh, model = furniture_mesh(member.category, member.model), model_id(member.category, member.model)
+    # Pieces that hang on a wall have their height in the parametric mesh.
+    bottom, lift = float(mesh.vertices[:, 2].min()), 0.0
+    fitted = None if dresser is None else dresser.dressed(member.category, member.model)
+    if fitted is not None:
+        mesh, model, lift = fitted.mesh, fitted.model_id, bottom
+    T_map_object = se3_from_se2(placed.T_map_model, bottom)
+    return Furnishing(object_id, member.category, moved(mesh, placed.T_map_model, lift), model, T_map_object)
 
 
 def _overlap(a: Box, b: Box, gap: float = 0.0) -> bool:
