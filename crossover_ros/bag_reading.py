@@ -57,13 +57,15 @@ class Bag:
     Args:
         path: a rosbag2 directory (MCAP or SQLite), or a ROS 1 ``.bag`` file.
         wanted: topics by name; those left empty are guessed by type where the bag has exactly one.
+        lidar_required: refuse a bag without lidar; else one with images alone will do, which name places but no pose.
 
     Raises:
         BagError: no bag, a topic that is not in it or is of the wrong type, several candidates for a kind, or no lidar.
     """
 
-    def __init__(self, path: Path, wanted: Topics | None = None) -> None:
+    def __init__(self, path: Path, wanted: Topics | None = None, *, lidar_required: bool = True) -> None:
         self.path = path
+        self._lidar_required = lidar_required
         if not path.exists():
             raise BagError(f"{path}: no such bag")
         try:
@@ -143,7 +145,8 @@ class Bag:
                 raise BagError(f"{self.path}: several topics for {kind}: {', '.join(candidates)}; choose with --{kind}")
             found[kind] = candidates[0] if candidates else ""
         topics = Topics(**found)
-        if not topics.points and not topics.scan:
+        sensors = topics.points or topics.scan or ("" if self._lidar_required else topics.image)
+        if not sensors:
             raise BagError(
                 f"{self.path}: no lidar topic ({TYPES['points'][0]} or {TYPES['scan'][0]}); "
                 f"topics: {', '.join(f'{t} ({k})' for t, k in sorted(held.items())) or 'none'}"
@@ -174,8 +177,8 @@ class Bag:
         return buffer, bad
 
     def _span(self) -> tuple[int, int]:
-        """Stamps of the first and the last sweep."""
-        name = self.topics.points or self.topics.scan
+        """Stamps of the first and the last sweep, of images where there is no lidar."""
+        name = self.topics.points or self.topics.scan or self.topics.image
         connections = [c for c in self._reader.connections if c.topic == name]
         first: int | None = None
         last: tuple[Connection, bytes] | None = None

@@ -45,6 +45,13 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--level", default="", help="BUILDING/LEVEL of the ground truth, where no run.json says it")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"directory of the results ({DEFAULT_OUT})")
     parser.add_argument("--json", type=Path, help="write the figures to this file too; - for stdout")
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="DIR",
+        help="write trajectory.txt and places.jsonl, as 'crossover bench buildings' judges them, and no report; reads "
+        "no ground truth, and a bag without lidar will do",
+    )
     parser.add_argument("--duration", type=_positive, help="replay only so many seconds")
     parser.add_argument("--params", type=Path, help="parameters as in config/localize.yaml")
     parser.add_argument(
@@ -83,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     settings = node_settings(arguments.params, arguments.set)
     encoder = load_encoder(settings.encoder.checkpoint, settings.encoder.device)
+    if arguments.answers is not None:
+        return _write_answers(arguments, settings, encoder)
     out: Path = arguments.out
     with MapDatabase.open(arguments.database, encoder.fingerprint) as database:
         simulated = truth_beside(arguments.bag)
@@ -123,6 +132,40 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _write_answers(arguments: argparse.Namespace, settings: NodeSettings, encoder: Encoder) -> int:
+    """Replay without a truth and leave only what a benchmark judges."""
+    import tempfile
+
+    from crossover_models.evaluation.buildings.answers import write_answers
+    from crossover_models.evaluation.results import RECORD
+    from crossover_models.evaluation.run_record import read_record
+    from crossover_models.map_database.store import MapDatabase
+    from crossover_ros.bag_reading import Topics
+
+    arguments.answers.mkdir(parents=True, exist_ok=True)
+    topics = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom)
+    with (
+        MapDatabase.open(arguments.database, encoder.fingerprint) as database,
+        tempfile.TemporaryDirectory(dir=arguments.answers) as scratch,
+    ):
+        record = Path(scratch) / RECORD
+        replay_bag(
+            arguments.bag,
+            database,
+            encoder,
+            settings,
+            record,
+            topics,
+            duration_s=arguments.duration,
+            cloud_rate_hz=arguments.cloud_rate,
+            relocalize=False,
+            lidar_required=False,
+        )
+        announced = write_answers(arguments.answers, read_record(record))
+    print(f"{announced} announced poses in {arguments.answers}")
+    return 0
+
+
 def replay_bag(
     bag_path: Path,
     database: MapDatabase,
@@ -135,6 +178,8 @@ def replay_bag(
     cloud_rate_hz: float = 2.5,
     simulated: bool = False,
     began: float | None = None,
+    relocalize: bool = True,
+    lidar_required: bool = True,
 ) -> ReplayCounts:
     """Replay a bag into a record and return the counts of messages.
 
@@ -149,6 +194,8 @@ def replay_bag(
         cloud_rate_hz: local clouds encoded a second of the bag's time at most.
         simulated: the sensor data come from a simulation.
         began: ``time.monotonic()`` from which wall time counts; None for now.
+        relocalize: ask ``relocalize`` once, in the middle.
+        lidar_required: refuse a bag without lidar.
 
     Raises:
         BagError: as :class:`crossover_ros.bag_reading.Bag`.
@@ -163,7 +210,7 @@ def replay_bag(
     from crossover_ros.replay import Replay
 
     began = time.monotonic() if began is None else began
-    with Bag(bag_path, topics) as bag:
+    with Bag(bag_path, topics, lidar_required=lidar_required) as bag:
         localizer = Localizer(database, settings.localizer, encoder.encode_text)
         end_ns = bag.finished_ns
         if duration_s is not None:
@@ -182,7 +229,7 @@ def replay_bag(
         with RunWriter(record, info) as writer, Progress(*columns, TimeElapsedColumn(), transient=True) as bar:
             task = bar.add_task("replay", total=span_s)
             replay = Replay(Perception(encoder, settings.encoder), localizer, settings.encoder, writer, cloud_rate_hz)
-            replay.run(bag, duration_s, span_s / 2, lambda s: bar.update(task, completed=s))
+            replay.run(bag, duration_s, span_s / 2 if relocalize else None, lambda s: bar.update(task, completed=s))
             writer.end(time.monotonic() - began)
         return replay.counts
 

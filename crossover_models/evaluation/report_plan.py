@@ -28,7 +28,7 @@ from crossover_models.places import interior_point
 
 def plan_svg(judgement: Judgement, level: LevelKey, plan: FloorPlan) -> str:
     """One level: walls, places, the true path and every announced pose, colored by whether it was right."""
-    low, high = _bounds(plan)
+    low, high = plan_bounds(plan)
     span = high - low
     height = (WIDTH_IN - 0.5) * min(max(span[1] / span[0], 0.35), 1.1) + 1.1
     with matplotlib.rc_context(STYLE):
@@ -37,7 +37,7 @@ def plan_svg(judgement: Judgement, level: LevelKey, plan: FloorPlan) -> str:
         width_m, height_m = plan.size_m
         x0, y0 = plan.origin_xy
         axes.imshow(
-            _plan_image(plan),
+            plan_image(plan),
             extent=(x0, x0 + width_m, y0, y0 + height_m),
             origin="lower",
             interpolation="nearest",
@@ -65,7 +65,7 @@ def plan_svg(judgement: Judgement, level: LevelKey, plan: FloorPlan) -> str:
         return svg(figure)
 
 
-def _bounds(plan: FloorPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def plan_bounds(plan: FloorPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners (2,) of the known part of a plan with a margin, metres."""
     known = np.argwhere(plan.occupancy != UNKNOWN)
     if not len(known):
@@ -74,7 +74,7 @@ def _bounds(plan: FloorPlan) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return plan.position(known.min(axis=0)) - margin_m, plan.position(known.max(axis=0)) + margin_m
 
 
-def _plan_image(plan: FloorPlan) -> NDArray[np.uint8]:
+def plan_image(plan: FloorPlan) -> NDArray[np.uint8]:
     """(rows, cols, 4) uint8: walls dark, free space white, unknown transparent."""
     image = np.zeros((*plan.occupancy.shape, 4), dtype=np.uint8)
     image[plan.occupancy != UNKNOWN] = (255, 255, 255, 255)
