@@ -21,7 +21,11 @@ COMMANDS = (
     "crossover_models.training.commands",
     "crossover_models.reference.commands",
 )
-BENCHMARKS = ("crossover_models.evaluation.laser2d", "crossover_models.evaluation.retrieval")
+BENCHMARKS = (
+    "crossover_models.evaluation.laser2d",
+    "crossover_models.evaluation.retrieval",
+    "crossover_models.evaluation.buildings.commands",
+)
 
 AddCommand = Callable[[Any], None]
 
