@@ -96,6 +96,19 @@ class PlanDrawing:
 
 
 @dataclass(frozen=True)
+class Drive:
+    """What a robot saw on a short drive through the room on another day: in order, from close together.
+
+    Attributes:
+        views: contiguous frames, in order of time.
+        cloud: a few sweeps accumulated; partial, and not cut at the room's walls. None without a lidar.
+    """
+
+    views: tuple[View, ...] = ()
+    cloud: ScenePoints | None = None
+
+
+@dataclass(frozen=True)
 class Referral:
     """A sentence that exactly one object of the scene satisfies (SceneVerse's ``{scan_id, target_id, utterance}``)."""
 
@@ -122,6 +135,7 @@ class Scene:
         plans: drawings of the floor plan.
         description: sentences about the whole room, in varied wording.
         referrals: sentences about single objects.
+        drive: what a robot saw on another day, where somebody drove; a query, never part of a map.
         withheld: modalities removed on purpose, at the data set's stated rates.
     """
 
@@ -139,6 +153,7 @@ class Scene:
     plans: tuple[PlanDrawing, ...] = ()
     description: tuple[str, ...] = ()
     referrals: tuple[Referral, ...] = ()
+    drive: Drive | None = None
     withheld: frozenset[Modality] = frozenset()
 
     def __post_init__(self) -> None:

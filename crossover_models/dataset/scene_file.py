@@ -21,6 +21,7 @@ from safetensors.numpy import save
 
 from crossover_models.building import Mesh
 from crossover_models.dataset.scene import (
+    Drive,
     PlanDrawing,
     Referral,
     Scene,
@@ -32,7 +33,7 @@ from crossover_models.dataset.scene import (
 from crossover_models.observation import Modality
 
 SCHEMA_VERSION = 1
-PARTS = ("views", "depth", "cloud", "meshes", "plans")
+PARTS = ("views", "depth", "cloud", "meshes", "plans", "drive")
 """What can be left out when a scene is read: "depth" is depth and instance pictures of the views."""
 _MILLIMETRES = 1000.0
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
@@ -131,24 +132,21 @@ def _content_hash(tensors: Mapping[str, NDArray[Any]], described: str) -> str:
 
 def _part_of(name: str) -> str:
     kind, _, rest = name.partition(".")
+    if kind == "drive":
+        return "drive"
     if kind == "views":
         return "depth" if rest.startswith(("depth", "instance")) else "views"
     return {"cloud": "cloud", "mesh": "meshes", "plan": "plans"}[kind]
 
 
 def _tensors(scene: Scene) -> Tensors:
-    out: Tensors = {}
-    if scene.views:
-        out["views.T_scene_camera"] = np.stack([v.T_scene_camera for v in scene.views]).astype(np.float64)
-        out["views.intrinsics"] = np.stack([v.intrinsics for v in scene.views]).astype(np.float64)
-    for i, view in enumerate(scene.views):
-        out[f"views.image.{i}"] = _encoded(".jpg", view.image[..., ::-1], _JPEG)
-        if view.depth_m is not None:
-            out[f"views.depth.{i}"] = _encoded(".png", _depth_mm(view.depth_m, scene.scan_id), _PNG)
-        if view.instance is not None:
-            out[f"views.instance.{i}"] = _encoded(".png", _shifted(view.instance, scene.scan_id), _PNG)
+    out = _view_tensors("", scene.views, scene.scan_id)
     if scene.cloud is not None:
-        out |= _cloud_tensors(scene.cloud, scene.scan_id)
+        out |= _cloud_tensors("", scene.cloud, scene.scan_id)
+    if scene.drive is not None:
+        out |= _view_tensors("drive.", scene.drive.views, scene.scan_id)
+        if scene.drive.cloud is not None:
+            out |= _cloud_tensors("drive.", scene.drive.cloud, scene.scan_id)
     for i, thing in enumerate(scene.objects):
         if thing.cad is not None:
             out[f"mesh.vertices.{i}"] = thing.cad.vertices.astype(np.float32)
@@ -161,18 +159,32 @@ def _tensors(scene: Scene) -> Tensors:
     return out
 
 
-def _cloud_tensors(cloud: ScenePoints, scan_id: str) -> Tensors:
+def _view_tensors(at: str, views: tuple[View, ...], scan_id: str) -> Tensors:
+    out: Tensors = {}
+    if views:
+        out[f"{at}views.T_scene_camera"] = np.stack([v.T_scene_camera for v in views]).astype(np.float64)
+        out[f"{at}views.intrinsics"] = np.stack([v.intrinsics for v in views]).astype(np.float64)
+    for i, view in enumerate(views):
+        out[f"{at}views.image.{i}"] = _encoded(".jpg", view.image[..., ::-1], _JPEG)
+        if view.depth_m is not None:
+            out[f"{at}views.depth.{i}"] = _encoded(".png", _depth_mm(view.depth_m, scan_id), _PNG)
+        if view.instance is not None:
+            out[f"{at}views.instance.{i}"] = _encoded(".png", _shifted(view.instance, scan_id), _PNG)
+    return out
+
+
+def _cloud_tensors(at: str, cloud: ScenePoints, scan_id: str) -> Tensors:
     if not np.isfinite(cloud.points).all():
         raise SceneError(f"scan {scan_id}: cloud: a point is not finite")
     low = cloud.points.min(axis=0).astype(np.float64) if len(cloud.points) else np.zeros(3)
     steps = np.rint((cloud.points - low) * _MILLIMETRES)
     small = not len(steps) or steps.max() <= np.iinfo(np.uint16).max
-    out: Tensors = {"cloud.low": low, "cloud.points": steps.astype(np.uint16 if small else np.uint32)}
+    out: Tensors = {f"{at}cloud.low": low, f"{at}cloud.points": steps.astype(np.uint16 if small else np.uint32)}
     if cloud.colors is not None:
-        out["cloud.colors"] = cloud.colors
-        out["cloud.colored"] = np.ones(len(steps), np.bool_) if cloud.colored is None else cloud.colored
+        out[f"{at}cloud.colors"] = cloud.colors
+        out[f"{at}cloud.colored"] = np.ones(len(steps), np.bool_) if cloud.colored is None else cloud.colored
     if cloud.instance is not None:
-        out["cloud.instance"] = _shifted(cloud.instance, scan_id)
+        out[f"{at}cloud.instance"] = _shifted(cloud.instance, scan_id)
     return out
 
 
@@ -216,6 +228,7 @@ def _described(scene: Scene) -> dict[str, Any]:
         },
         "polygon": None if scene.polygon is None else scene.polygon.tolist(),
         "views": len(scene.views),
+        "drive": None if scene.drive is None else len(scene.drive.views),
         "objects": [
             {
                 "object_id": o.object_id,
@@ -246,34 +259,46 @@ def _scene(values: dict[str, Any], tensors: Tensors, wanted: Collection[str]) ->
         source=values["source"],
         reference_id=values["reference_id"],
         polygon=None if polygon is None else np.array(polygon, dtype=np.float64).reshape(-1, 2),
-        views=tuple(_view(i, tensors) for i in range(values["views"])) if "views" in wanted else (),
-        cloud=_cloud(tensors) if "cloud.points" in tensors else None,
+        views=_views("", values["views"], tensors) if "views" in wanted else (),
+        cloud=_cloud("", tensors),
         objects=tuple(_object(i, o, tensors) for i, o in enumerate(values["objects"])),
         plans=tuple(_plan(i, p, tensors) for i, p in enumerate(values["plans"])) if "plans" in wanted else (),
         description=tuple(values["description"]),
         referrals=tuple(Referral(target, sentence) for target, sentence in values["referrals"]),
+        drive=_drive(values["drive"], tensors) if "drive" in wanted else None,
         withheld=frozenset(Modality(m) for m in values["withheld"]),
     )
 
 
-def _view(i: int, tensors: Tensors) -> View:
-    depth, instance = tensors.get(f"views.depth.{i}"), tensors.get(f"views.instance.{i}")
-    return View(
-        np.ascontiguousarray(_decoded(tensors[f"views.image.{i}"])[..., ::-1]),
-        tensors["views.T_scene_camera"][i],
-        tensors["views.intrinsics"][i],
-        None if depth is None else (_decoded(depth) / np.float32(_MILLIMETRES)).astype(np.float32),
-        None if instance is None else _unshifted(_decoded(instance)),
-    )
+def _views(at: str, count: int, tensors: Tensors) -> tuple[View, ...]:
+    out = []
+    for i in range(count):
+        depth, instance = tensors.get(f"{at}views.depth.{i}"), tensors.get(f"{at}views.instance.{i}")
+        out.append(
+            View(
+                np.ascontiguousarray(_decoded(tensors[f"{at}views.image.{i}"])[..., ::-1]),
+                tensors[f"{at}views.T_scene_camera"][i],
+                tensors[f"{at}views.intrinsics"][i],
+                None if depth is None else (_decoded(depth) / np.float32(_MILLIMETRES)).astype(np.float32),
+                None if instance is None else _unshifted(_decoded(instance)),
+            )
+        )
+    return tuple(out)
 
 
-def _cloud(tensors: Tensors) -> ScenePoints:
-    points = (tensors["cloud.points"] / _MILLIMETRES + tensors["cloud.low"]).astype(np.float32)
-    instance = tensors.get("cloud.instance")
+def _drive(count: int | None, tensors: Tensors) -> Drive | None:
+    return None if count is None else Drive(_views("drive.", count, tensors), _cloud("drive.", tensors))
+
+
+def _cloud(at: str, tensors: Tensors) -> ScenePoints | None:
+    if f"{at}cloud.points" not in tensors:
+        return None
+    points = (tensors[f"{at}cloud.points"] / _MILLIMETRES + tensors[f"{at}cloud.low"]).astype(np.float32)
+    instance = tensors.get(f"{at}cloud.instance")
     return ScenePoints(
         points,
-        tensors.get("cloud.colors"),
-        tensors.get("cloud.colored"),
+        tensors.get(f"{at}cloud.colors"),
+        tensors.get(f"{at}cloud.colored"),
         None if instance is None else _unshifted(instance),
     )
 

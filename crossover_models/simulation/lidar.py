@@ -46,6 +46,13 @@ def sweep(
     scene: RayScene, model: LidarModel, T_map_sensor: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """One sweep from a pose (4, 4): points (N, 3) float32 in the sensor frame, only the returns that came back."""
+    return sweep_hits(scene, model, T_map_sensor, rng)[0]
+
+
+def sweep_hits(
+    scene: RayScene, model: LidarModel, T_map_sensor: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """As :func:`sweep`, and the face (N,) that each return came from."""
     local = model.directions
     world = local @ T_map_sensor[:3, :3].T
     distance, face = scene.cast(T_map_sensor[:3, 3], world)
@@ -57,4 +64,4 @@ def sweep(
     near, far = model.range_m
     with np.errstate(invalid="ignore"):
         seen = (face >= 0) & (measured > near) & (measured < far) & (draw < kept)
-    return np.asarray(local[seen] * measured[seen, None], dtype=np.float32)
+    return np.asarray(local[seen] * measured[seen, None], dtype=np.float32), face[seen]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crossover_models.building import Furnishing, Level, Mesh, Place
 from crossover_models.floor_plan import FREE
+from crossover_models.geometry import se3_from_se2
 from crossover_models.simulation.furniture import WALL_MOUNTED, draw_model, furniture_mesh, furniture_size, model_id
 from crossover_models.simulation.navigation import DrivableGround, footprint
 from crossover_models.simulation.room_types import ROOM_TYPES
@@ -32,8 +33,13 @@ class Changes:
     present: int
 
 
-def refurnished(level: Level, settings: RunSettings, rng: np.random.Generator) -> tuple[Level, Changes]:
-    """The level as the robot finds it, and what was changed. Ways between rooms that exist stay open."""
+def refurnished(
+    level: Level, settings: RunSettings, rng: np.random.Generator, split: str = "test"
+) -> tuple[Level, Changes]:
+    """The level as the robot finds it, and what was changed. Ways between rooms that exist stay open.
+
+    Pieces that nobody mapped are models of ``split``.
+    """
     pieces = [(place.place_id, f) for place in level.places for f in place.furnishings]
     mapped = len(pieces)
     known = {f.model_id for _, f in pieces}
@@ -60,7 +66,7 @@ def refurnished(level: Level, settings: RunSettings, rng: np.random.Generator) -
         if added == wanted:
             break
         place = level.places[int(rng.integers(len(level.places)))]
-        piece_new = _new_piece(place, f"{place.place_id}/unmapped_{added + 1}", known, boxes, keeper, rng)
+        piece_new = _new_piece(place, f"{place.place_id}/unmapped_{added + 1}", known, boxes, keeper, rng, split)
         if piece_new is not None:
             present.append((place.place_id, piece_new))
             boxes = np.concatenate([boxes, [_bounds(piece_new.mesh)]])
@@ -136,7 +142,7 @@ def _shifted(
         pose = [center[0] + reach * np.cos(angle), center[1] + reach * np.sin(angle), turn]
         mesh = moved(centered, pose)
         if keeper.fits(mesh, others) and keeper.takes(mesh):
-            return replace(piece, mesh=mesh)
+            return replace(piece, mesh=mesh, T_map_object=_pose_after(piece.T_map_object, center, pose))
     return None
 
 
@@ -147,11 +153,12 @@ def _new_piece(
     others: NDArray[np.float64],
     keeper: _OpenWays,
     rng: np.random.Generator,
+    split: str,
 ) -> Furnishing | None:
     room = ROOM_TYPES.get(place.category)
     usual = [s.group for s in room.steps if s.group in _STANDING] if room is not None else []
     category = str(rng.choice(usual if usual and rng.random() < 0.6 else list(ANYWHERE)))
-    model = draw_model(category, "test", rng)
+    model = draw_model(category, split, rng)
     if model_id(category, model) in known:
         return None
     mesh, depth = furniture_mesh(category, model), furniture_size(category, model)[0]
@@ -172,8 +179,22 @@ def _new_piece(
         back = point - away * (float(field[row, col]) - depth / 2 - 0.1)
         placed = moved(mesh, [back[0], back[1], float(np.arctan2(away[1], away[0]))])
         if keeper.fits(placed, others) and keeper.takes(placed):
-            return Furnishing(object_id, category, placed, model_id(category, model))
+            pose = se3_from_se2(
+                [back[0], back[1], float(np.arctan2(away[1], away[0]))], float(mesh.vertices[:, 2].min())
+            )
+            return Furnishing(object_id, category, placed, model_id(category, model), pose)
     return None
+
+
+def _pose_after(
+    T_map_object: NDArray[np.float64] | None, center: NDArray[np.float32], pose: list[float]
+) -> NDArray[np.float64] | None:
+    """Pose of a piece turned about ``center`` and brought to ``pose``."""
+    if T_map_object is None:
+        return None
+    T_center_object = T_map_object.copy()
+    T_center_object[:2, 3] -= center[:2]
+    return np.asarray(se3_from_se2(pose) @ T_center_object, dtype=np.float64)
 
 
 _STANDING = frozenset(
