@@ -42,7 +42,10 @@ def _draw(benchmark: Benchmark, runs: Sequence[PlannedRun], judged: dict[str, Ju
     with MapDatabase.open(benchmark.recordings[runs[0].name].database) as database:
         plans = {level.key: database.floor_plan(level.key) for level in database.levels()}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN * len(plans), 6.5), layout="constrained")
+        spans = [np.subtract(*reversed(plan_bounds(plan))) for plan in plans.values()]
+        height_in = WIDTH_IN * min(max(max(y / x for x, y in spans), 0.3), 1.2) + 0.9
+        figure = Figure(figsize=(WIDTH_IN * len(plans), height_in), layout="constrained")
+        legend = {}
         for axes, (level, plan) in zip(figure.subplots(1, len(plans), squeeze=False)[0], plans.items(), strict=True):
             (x0, y0), (width_m, height_m) = plan.origin_xy, plan.size_m
             axes.imshow(
@@ -67,7 +70,6 @@ def _draw(benchmark: Benchmark, runs: Sequence[PlannedRun], judged: dict[str, Ju
             axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xlabel="x (m)", ylabel="y (m)")
             axes.set_title("/".join(level))
             axes.grid(False)
-            handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-            if handles:
-                axes.legend(handles.values(), handles.keys(), loc="lower right", fontsize=7)
+            legend.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3)
         figure.savefig(path, dpi=110)
