@@ -78,9 +78,10 @@ def test_estimates_survive_the_way_through_the_files(tmp_path: Path) -> None:
 
 
 def test_a_covariance_that_is_none_is_left_out(tmp_path: Path) -> None:
-    unknown = replace(hypothesis(A, "K1"), covariance=np.full((3, 3), np.nan))
-    write_answers(tmp_path, RunRecord(INFO, (estimate(1.0, "LOCALIZED", unknown),)))
-    assert read(tmp_path)[0].covariance is None and read(tmp_path)[0].T_map_base is not None
+    for covariance in (np.full((3, 3), np.nan), np.zeros((3, 3)), -COVARIANCE):
+        unknown = replace(hypothesis(A, "K1"), covariance=covariance)
+        write_answers(tmp_path, RunRecord(INFO, (estimate(1.0, "LOCALIZED", unknown),)))
+        assert read(tmp_path)[0].covariance is None and read(tmp_path)[0].T_map_base is not None
 
 
 def test_a_run_that_said_nothing_is_an_abstention(tmp_path: Path) -> None:

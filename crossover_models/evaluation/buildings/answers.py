@@ -86,7 +86,7 @@ def write_answers(folder: Path, record: RunRecord) -> int:
             if estimate.state == LocalizationState.LOCALIZED:
                 stamps.append(stamp_ns)
                 poses.append(best.T_map_base)
-                if np.isfinite(best.covariance).all():
+                if np.isfinite(best.covariance).all() and np.linalg.eigvalsh(best.covariance)[0] > 0.0:
                     values["covariance"] = [float(best.covariance[i, j]) for i, j in _COLUMNS]
         else:
             k = int(np.searchsorted(retrieved_ns, stamp_ns, side="right")) - 1
