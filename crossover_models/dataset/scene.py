@@ -137,6 +137,7 @@ class Scene:
         referrals: sentences about single objects.
         drive: what a robot saw on another day, where somebody drove; a query, never part of a map.
         withheld: modalities removed on purpose, at the data set's stated rates.
+        recorded: modalities that the scan's file has, also when only parts of it were read; empty if not from a file.
     """
 
     scan_id: str
@@ -155,6 +156,7 @@ class Scene:
     referrals: tuple[Referral, ...] = ()
     drive: Drive | None = None
     withheld: frozenset[Modality] = frozenset()
+    recorded: frozenset[Modality] = frozenset()
 
     def __post_init__(self) -> None:
         ids = [o.object_id for o in self.objects]

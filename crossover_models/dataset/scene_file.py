@@ -81,6 +81,27 @@ def scene_hash(path: Path) -> str:
     return str(_header(path)["sha256"])
 
 
+def check_scene(path: Path) -> dict[str, int]:
+    """Compare a file's content with its hash without decoding any of it; returns the bytes of each part.
+
+    Raises:
+        SceneError: damaged, not a scene file, or of another schema version.
+    """
+    header = _header(path)
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SceneError(f"{path}: damaged: {error}") from None
+    if _content_hash(tensors, header["scene"]) != header["sha256"]:
+        raise SceneError(f"{path}: damaged: its content is not the one it was written with")
+    sizes = dict.fromkeys((*PARTS, "text and boxes"), 0)
+    for name, tensor in tensors.items():
+        sizes[_part_of(name)] += tensor.nbytes
+    sizes["text and boxes"] = path.stat().st_size - sum(sizes.values())
+    return sizes
+
+
 def load_scene(path: Path, parts: Collection[str] | None = None) -> Scene:
     """Read a scene, all of it or only ``parts`` of :data:`PARTS`; text and objects' boxes are always there.
 
@@ -245,6 +266,7 @@ def _described(scene: Scene) -> dict[str, Any]:
         "description": list(scene.description),
         "referrals": [[r.target_id, r.utterance] for r in scene.referrals],
         "withheld": sorted(m.value for m in scene.withheld),
+        "present": sorted(m.value for m in scene.present),
     }
 
 
@@ -267,6 +289,7 @@ def _scene(values: dict[str, Any], tensors: Tensors, wanted: Collection[str]) ->
         referrals=tuple(Referral(target, sentence) for target, sentence in values["referrals"]),
         drive=_drive(values["drive"], tensors) if "drive" in wanted else None,
         withheld=frozenset(Modality(m) for m in values["withheld"]),
+        recorded=frozenset(Modality(m) for m in values["present"]),
     )
 
 

@@ -15,3 +15,10 @@ def scene_origin(place: Place) -> NDArray[np.float64]:
     """
     polygon = np.asarray(place.polygon, dtype=np.float64)
     return np.asarray((polygon.min(axis=0) + polygon.max(axis=0)) / 2)
+
+
+def T_scene_map(place: Place) -> NDArray[np.float64]:
+    """(4, 4) from the level's map frame into the room's scene frame."""
+    T = np.eye(4)
+    T[:2, 3] = -scene_origin(place)
+    return T

@@ -13,6 +13,7 @@ from shapely.ops import unary_union
 from crossover_models.building import Building, Door, Level, Lift, Place
 from crossover_models.simulation.cad.dresser import Dresser
 from crossover_models.simulation.cad.library import FurnitureLibrary
+from crossover_models.simulation.clutter import clutter
 from crossover_models.simulation.furnish import Placed, furnish_room, furnishing
 from crossover_models.simulation.furniture import SPLITS, FurnitureError
 from crossover_models.simulation.layout import INTERIOR_HALF_M, Layout, LayoutError
@@ -175,4 +176,6 @@ def _place(
     area = layout.rooms[room].area_m2
     text = (describe(category, area, pieces, windows, doors, rng), *referrals(pieces, headings, rng))
     name = f"{category.capitalize()} {number}"
+    if furniture.clutter > 0:
+        pieces += clutter(pieces, place_id, furniture.clutter, split, furniture.rng, furniture.library)
     return Place(place_id, name, category, room_polygon(layout, room), text, furnishings=tuple(pieces))

@@ -127,13 +127,15 @@ def place_cloud(
         clouds.append(transform_points_se3(T_map_sensor, sweep(scene, SURVEY_LIDAR, T_map_sensor, rng)))
     points = np.concatenate(clouds).astype(np.float32)
     # Returns through doors belong to the neighbors.
-    kept = _within(place.polygon, points[:, :2], margin_m=0.1)
+    kept = place_outline_mask(place, points[:, :2], 0.1)
     return thinned(points[kept], voxel_m)
 
 
-def _within(polygon: NDArray[np.float64], points: NDArray[np.float32], margin_m: float) -> NDArray[np.bool_]:
-    """Whether points (N, 2) lie inside a polygon or up to ``margin_m`` outside, on a 2 cm raster."""
-    cell = 0.02
+def place_outline_mask(
+    place: Place, points: NDArray[np.float32] | NDArray[np.float64], margin_m: float
+) -> NDArray[np.bool_]:
+    """Whether map-frame points (N, 2) lie in a place or up to ``margin_m`` outside of it, on a 2 cm raster."""
+    polygon, cell = place.polygon, 0.02
     origin = polygon.min(axis=0) - 2 * margin_m - cell
     shape = np.ceil((polygon.max(axis=0) + 2 * margin_m + cell - origin) / cell).astype(int)
     mask = np.zeros((shape[1], shape[0]), dtype=np.uint8)
