@@ -16,19 +16,22 @@ WIDEST_PX = 640
 
 
 class Frames(Protocol):
-    """An RGB-D sequence; pictures are decoded only when asked for.
-
-    Attributes:
-        T_world_camera: (N, 4, 4) float64; not finite where tracking was lost.
-        color_intrinsics, depth_intrinsics: (3, 3), pixel centers at integers.
-    """
+    """An RGB-D sequence; pictures are decoded only when asked for."""
 
     @property
-    def T_world_camera(self) -> NDArray[np.float64]: ...
+    def T_world_camera(self) -> NDArray[np.float64]:
+        """(N, 4, 4) float64; not finite where tracking was lost."""
+        ...
+
     @property
-    def color_intrinsics(self) -> NDArray[np.float64]: ...
+    def color_intrinsics(self) -> NDArray[np.float64]:
+        """(3, 3), pixel centers at integers."""
+        ...
+
     @property
-    def depth_intrinsics(self) -> NDArray[np.float64]: ...
+    def depth_intrinsics(self) -> NDArray[np.float64]:
+        """(3, 3), pixel centers at integers."""
+        ...
 
     def name(self, index: int) -> str:
         """Number of a frame in the publishers' files."""
@@ -140,7 +143,9 @@ def _nearest(
     column = np.rint(warp[0, 0] * np.arange(size[0]) + warp[0, 2]).astype(np.int64)
     row = np.rint(warp[1, 1] * np.arange(size[1]) + warp[1, 2]).astype(np.int64)
     height, width = instance.shape
-    out = instance[np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None, :]].copy()
+    out: NDArray[np.int32] = instance[
+        np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None, :]
+    ].copy()
     out[(row < 0) | (row >= height)] = -1
     out[:, (column < 0) | (column >= width)] = -1
     return out

@@ -11,7 +11,7 @@ from crossover_models.dataset.scene import Scene
 
 
 class ReaderError(ValueError):
-    """A root without the expected files, or a scan that cannot be read; the message names the file and what is wrong."""
+    """A root without the expected files, or a scan that cannot be read; the message names file and reason."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ReaderOptions:
         scan2cad: Scan2CAD's ``full_annotations.json``.
         shapenet: folder of ShapeNetCore.v2 (``CATEGORY/MODEL/models/model_normalized.obj``).
         scenecad: SceneCAD's folder of layouts.
+        structure: walls, floors and ceilings are objects too, as the paper's tables count them.
     """
 
     views: int = 20
@@ -31,6 +32,7 @@ class ReaderOptions:
     scan2cad: Path | None = None
     shapenet: Path | None = None
     scenecad: Path | None = None
+    structure: bool = False
 
     def __post_init__(self) -> None:
         if self.views < 0:
@@ -65,7 +67,7 @@ class Reader(Protocol):
     def __init__(self, root: Path, options: ReaderOptions) -> None: ...
 
     def scan_ids(self) -> tuple[tuple[str, str], ...]:
-        """(scan_id, split) of every scan that is there, sorted by scan_id; the published splits where they are given."""
+        """(scan_id, split) of every scan that is there, sorted by scan_id; the published splits where given."""
         ...
 
     def read(self, scan_id: str) -> ReadScan:

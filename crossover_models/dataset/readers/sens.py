@@ -110,7 +110,7 @@ class SensFile:
             ReaderError: the picture is damaged or not of the size that the header says.
         """
         start, color_bytes, _ = self._frames[index]
-        data = np.frombuffer(self._data, np.uint8, color_bytes, start)
+        data = np.frombuffer(self._data[start : start + color_bytes], np.uint8)
         width, height = self.header.color_size
         if self.header.color_kind == "raw":
             if color_bytes != width * height * 3:
@@ -118,7 +118,7 @@ class SensFile:
                     index, f"color has {color_bytes} bytes, {width} x {height} need {width * height * 3}"
                 )
             return data.reshape(height, width, 3).copy()
-        image = cv2.imdecode(data.copy(), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise self._damaged(index, f"the color picture is no {self.header.color_kind}")
         if image.shape[:2] != (height, width):
@@ -174,7 +174,9 @@ class SensFile:
             raise ReaderError(f"{self.path}: depth units a metre {units} or a matrix is no number")
         sensor = bytes(self._data[12 : 12 + name_bytes]).decode("utf-8", "replace")
         kinds = COLOR_KINDS[color], DEPTH_KINDS[depth]
-        header = SensHeader(sensor, *matrices, *kinds, (color_w, color_h), (depth_w, depth_h), float(units))
+        color_k, color_t, depth_k, depth_t = matrices
+        sizes = (color_w, color_h), (depth_w, depth_h)
+        header = SensHeader(sensor, color_k, color_t, depth_k, depth_t, *kinds, *sizes, float(units))
         return header, start, count
 
     def _read_index(self, start: int, count: int) -> tuple[list[tuple[int, int, int]], NDArray[np.float64]]:
