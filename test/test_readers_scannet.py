@@ -303,18 +303,6 @@ def test_a_damaged_picture_of_a_sens_is_named_with_its_frame(root: Path) -> None
         sens.color(2)
 
 
-def test_depth_of_another_camera_pose_is_left_out(root: Path) -> None:
-    path = scan_file(root, ".sens")
-    data = bytearray(path.read_bytes())
-    # The color camera's extrinsics stand after version, name and its intrinsics; move it by 5 cm.
-    at = 12 + len(b"StructureSensor") + 64 + 12
-    data[at : at + 4] = np.float32(0.05).tobytes()
-    path.write_bytes(data)
-    view = open_reader("scannet", root).read(SCAN).scene.views[0]
-    assert view.depth_m is None and view.image.shape == (48, 64, 3)
-    assert_allclose(view.intrinsics, planted.COLOR_K)
-
-
 def test_a_scan_without_a_sequence_has_no_views_and_says_so(root: Path) -> None:
     scan_file(root, ".sens").unlink()
     read = open_reader("scannet", root).read(SCAN)

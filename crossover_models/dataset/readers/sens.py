@@ -94,11 +94,6 @@ class SensFile:
         """(3, 3)."""
         return self.header.depth_intrinsics[:3, :3]
 
-    @property
-    def one_camera(self) -> bool:
-        """Color and depth share their pose, as in all published scans; where not, depth is not used."""
-        return bool(np.allclose(self.header.color_extrinsics, self.header.depth_extrinsics, atol=1e-4))
-
     def name(self, index: int) -> str:
         """Number of a frame, as the publishers' exporter names its files."""
         return str(index)
@@ -127,14 +122,14 @@ class SensFile:
             )
         return np.ascontiguousarray(image[..., ::-1])
 
-    def depth_m(self, index: int) -> NDArray[np.float32] | None:
-        """(h, w) float32 metres, 0 where nothing was measured; None where depth is of another camera pose.
+    def depth_m(self, index: int) -> NDArray[np.float32]:
+        """(h, w) float32 metres, 0 where nothing was measured.
+
+        It is in the color camera already: the extrinsics of the header are not to be applied (ScanNet's issue 92).
 
         Raises:
             ReaderError: the picture is damaged or not of the size that the header says.
         """
-        if not self.one_camera:
-            return None
         start, color_bytes, depth_bytes = self._frames[index]
         data = self._data[start + color_bytes : start + color_bytes + depth_bytes]
         width, height = self.header.depth_size
