@@ -17,6 +17,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from crossover_models.estimate import LevelKey
 from crossover_models.evaluation.buildings import answers as answer_files
 from crossover_models.evaluation.buildings.answers import PLACES, TRAJECTORY, Answer, AnswersError, read_answers
+from crossover_models.evaluation.buildings.beside import Event, TrueRun
 from crossover_models.evaluation.buildings.cases import (
     CASES,
     DEFAULT_BUILDINGS,
@@ -27,7 +28,7 @@ from crossover_models.evaluation.buildings.cases import (
     plan_runs,
 )
 from crossover_models.evaluation.buildings.intervals import bootstrap, quantile
-from crossover_models.evaluation.buildings.judged import Cost, Event, JudgedRun, TrueRun, judge_run
+from crossover_models.evaluation.buildings.judged import Cost, JudgedRun, judge_run
 from crossover_models.evaluation.buildings.peers import BUILT_IN, Peer, PeerError, answer_with
 from crossover_models.evaluation.buildings.recordings import Recording, Unfit, read_true_run
 from crossover_models.evaluation.buildings.runner import results, run_benchmark
@@ -207,6 +208,11 @@ def test_false_fixes_are_counted_once_each_by_announcement_jump_or_drift() -> No
     assert figures([judged(run, right(0, 10) + wrong(10, 20) + right(20, 30))])["false_fixes"] == 1
     twice = [*wrong(0, 5), answer(5.0, None, None, announced=False), *wrong(5.2, 10)]
     assert figures([judged(run, twice)])["false_fixes"] == 2
+    elsewhere = following(run, 10, 20, (0.0, -4.0, 0.0))
+    assert figures([judged(run, wrong(0, 10) + elsewhere + wrong(20, 30))])["false_fixes"] == 3
+    assert figures([judged(run, wrong(0, 10) + following(run, 10, 20, level=B, place="west2"))])["false_fixes"] == 2
+    places = [answer(t, None, A, "east" if t < 5 else "west") for t in range(10)]
+    assert figures([judged(run, [*places, answer(10.0, None, A, "east")])])["false_fixes"] == 2
     assert figures([judged(run, following(run, 0, 30, (0.0, 0.9, 29.0)))])["false_fixes"] == 0
     assert figures([judged(run, following(run, 0, 30, (0.0, 0.0, 31.0)))])["false_fixes"] == 1
     assert judged(run, right(0, 10) + wrong(10, 20)).false_fixes_s == (10.0,)
@@ -243,6 +249,8 @@ def test_a_lift_ride_is_recovered_from_on_the_other_level() -> None:
     found = judged(run, following(run, 2.0, 20.0) + following(run, 22.0, 40.0), "lift")
     assert figures([found])["lift_recovery"] == 1.0 and figures([found])["kidnap_recovery"] is None
     assert found.recoveries[0].after_s == pytest.approx(2.0)
+    never_arrived = TrueRun(true_run(40.0).trajectory, (Event("lift", START + 20 * 10**9),))
+    assert judged(never_arrived, [], "lift").recoveries == (), "the run was over before the ride"
     stays = following(run, 2.0, 20.0) + following(run, 20.0, 40.0, level=A, place="")
     assert figures([judged(run, stays, "lift")])["lift_recovery"] == 0.0
 

@@ -18,13 +18,15 @@ DEFAULT_BUILDINGS = (
     f"procedural:{FIRST_SEED + 1}:3:6",
     f"procedural:{FIRST_SEED + 2}:2:8",
     f"procedural:{FIRST_SEED + 3}:2:6",
-    f"twins:{FIRST_SEED + 4}",
+    f"procedural:{FIRST_SEED + 4}:2:7",
     f"twins:{FIRST_SEED + 5}",
+    f"twins:{FIRST_SEED + 6}",
 )
 DEFAULT_RUNS = 2
-# Twin buildings are few and the target is a share of their runs.
-RUNS_FACTOR_TWINS = 4
+# Twin buildings are few, have one case, and their target is a share: a hundred runs in all by default.
+RUNS_FACTOR_TWINS = 5
 MOMENT_S = 22.0
+LIFT_S = 14.0
 
 
 class CaseError(ValueError):
@@ -64,8 +66,8 @@ CASES: Mapping[str, Case] = {
         ),
         Case(
             "lift",
-            f"rides a lift to another level after {MOMENT_S:.0f} s",
-            {"lift_at_s": MOMENT_S, "duration_s": 42.0},
+            f"sets off for the lift after {LIFT_S:.0f} s and rides to another level",
+            {"lift_at_s": LIFT_S, "lift_ride_s": 5.0, "duration_s": 52.0},
             levels=2,
         ),
         Case(

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.estimate import LevelKey
 from crossover_models.evaluation.buildings.answers import Answer
-from crossover_models.evaluation.judgement import GRID_S, RIGHT_DEG, RIGHT_M, SILENT_S
-from crossover_models.evaluation.trajectory import Trajectory, pose_error
+from crossover_models.evaluation.buildings.beside import (
+    Beside,
+    TrueRun,
+    carried_ns,
+    false_fixes,
+    put_beside,
+    travelled_m,
+    true_at,
+    true_breaks,
+)
+from crossover_models.evaluation.judgement import GRID_S, SILENT_S
+from crossover_models.evaluation.trajectory import Trajectory
 from crossover_models.map_source import PlaceOutline
 from crossover_models.places import PlaceMap
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# What a fix must keep, and for how many instants in a row (1 s): a guess that is right for a moment is no fix.
-FIX_M, FIX_DEG, HELD_INSTANTS = 0.25, 5.0, 5
-RECOVERY_S = 10.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something was done to the robot: it was carried elsewhere (kidnap) or rode a lift to another level."""
-
-    kind: Literal["kidnap", "lift"]
-    stamp_ns: int
-
-
-@dataclass(frozen=True)
-class TrueRun:
-    """What really happened: ``trajectory`` with levels in the frames of the map handed out, and what was done."""
-
-    trajectory: Trajectory
-    events: tuple[Event, ...] = ()
+# For how many instants in a row (1 s) a fix must hold: a guess that is right for a moment is none.
+HELD_INSTANTS = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Recovery:
-    """An event at ``at_s`` of the run; ``after_s`` until the next right fix, None if none came before the end."""
+    """The robot was elsewhere at ``at_s`` of the run; ``after_s`` until the next right fix, None if none came."""
 
     kind: str
     at_s: float
@@ -118,35 +110,6 @@ class JudgedRun:
     xy_m: Floats
 
 
-@dataclass(frozen=True)
-class _Beside:
-    """An answer beside the truth at its own stamp."""
-
-    answer: Answer
-    known: bool
-    place_right: bool
-    in_place: bool
-    error_m: float
-    error_deg: float
-
-    @property
-    def right(self) -> bool:
-        if not self.answer.announced:
-            return False
-        if self.answer.T_map_base is None:
-            return self.place_right
-        return self.error_m <= RIGHT_M and self.error_deg <= RIGHT_DEG
-
-    @property
-    def fixed(self) -> bool:
-        place = self.place_right or not self.in_place
-        return self.answer.announced and self.error_m <= FIX_M and self.error_deg <= FIX_DEG and place
-
-    @property
-    def wrong(self) -> bool:
-        return self.answer.announced and self.known and not self.right
-
-
 def judge_run(
     name: str,
     case: str,
@@ -161,12 +124,12 @@ def judge_run(
     place_map = PlaceMap(places)
     truth = true.trajectory
     start = int(truth.stamps_ns[0])
-    breaks = _breaks(true)
+    breaks = true_breaks(true)
     grid = np.arange(start, int(truth.stamps_ns[-1]) + 1, round(GRID_S * 1e9), dtype=np.int64)
-    at = [_true_at(truth, int(stamp), breaks) for stamp in grid]
+    at = [true_at(truth, int(stamp), breaks) for stamp in grid]
     known = np.array([found is not None for found in at])
     grid, at_known = grid[known], [found for found in at if found is not None]
-    beside = [_beside(answer, truth, breaks, place_map) for answer in answers]
+    beside = [put_beside(answer, truth, breaks, place_map) for answer in answers]
     stamps = np.array([b.answer.stamp_ns for b in beside], dtype=np.int64)
     newest = [_newest(beside, stamps, int(stamp)) for stamp in grid]
     named = [b if b is not None and b.answer.level is not None else None for b in newest]
@@ -174,7 +137,8 @@ def judge_run(
     spread = np.array([_spread(b, truth, breaks) for b in posed]).reshape(-1, 4)
     fixed = np.array([b is not None and b.fixed for b in named], dtype=np.bool_)
     answer_ns = np.array([-1 if b is None else b.answer.stamp_ns for b in named], dtype=np.int64)
-    first_event = min((event.stamp_ns for event in true.events), default=int(grid[-1]) + 1)
+    carried = [(event, since) for event in true.events if (since := carried_ns(event, breaks)) is not None]
+    first_ns = min((since for _, since in carried), default=int(grid[-1]) + 1)
     return JudgedRun(
         name,
         case,
@@ -182,7 +146,7 @@ def judge_run(
         failure,
         cost,
         (grid - start) * 1e-9,
-        np.interp(grid, truth.stamps_ns, _travelled(truth, breaks)),
+        np.interp(grid, truth.stamps_ns, travelled_m(truth, breaks)),
         np.array([place_map.at(level, pose[:2]) is not None for level, pose in at_known], dtype=np.bool_),
         np.array([b is not None for b in named], dtype=np.bool_),
         np.array([b is not None and b.answer.announced for b in named], dtype=np.bool_),
@@ -201,66 +165,27 @@ def judge_run(
         np.array(
             [b is not None and b.place_right and (p is None or p.right) for b, p in zip(named, posed, strict=True)]
         ),
-        _first_held(fixed & (grid < first_event)),
-        tuple(_recovery(event, breaks, grid, answer_ns, fixed, start) for event in true.events),
-        tuple((stamp - start) * 1e-9 for stamp in _false_fixes(beside, breaks)),
+        _first_held(fixed & (grid < first_ns)),
+        tuple(_recovery(event.kind, since, grid, answer_ns, fixed, start) for event, since in carried),
+        tuple((stamp - start) * 1e-9 for stamp in false_fixes(beside, breaks)),
         tuple(None if b is None else b.answer.level for b in posed),
         np.array([_xy(b) for b in posed]).reshape(-1, 2),
     )
 
 
-def _breaks(true: TrueRun) -> tuple[int, ...]:
-    """Stamps (ns) of the first true pose after the robot was somewhere else all at once."""
-    stamps, levels = true.trajectory.stamps_ns, true.trajectory.levels
-    at = {k for k in range(1, len(levels)) if levels[k] != levels[k - 1]}
-    kidnaps = (event.stamp_ns for event in true.events if event.kind == "kidnap")
-    at |= {int(np.searchsorted(stamps, stamp)) for stamp in kidnaps}
-    return tuple(int(stamps[k]) for k in sorted(at) if 0 < k < len(stamps))
-
-
-def _true_at(truth: Trajectory, stamp_ns: int, breaks: Sequence[int]) -> tuple[LevelKey, Floats] | None:
-    """Level and pose at a stamp; None where nobody knows, and between the two poses beside a break."""
-    for at in breaks:
-        before = int(truth.stamps_ns[np.searchsorted(truth.stamps_ns, at) - 1])
-        if before < stamp_ns < at:
-            return None
-    found = truth.at(stamp_ns)
-    return None if found is None or found[0] is None else (found[0], found[1])
-
-
-def _travelled(truth: Trajectory, breaks: Sequence[int]) -> Floats:
-    """(N,) true way in m up to each pose; being carried is no travel."""
-    step = np.linalg.norm(np.diff(truth.T_map_base[:, :2], axis=0), axis=1)
-    step[np.isin(truth.stamps_ns[1:], np.array(breaks, dtype=np.int64))] = 0.0
-    return np.concatenate([[0.0], np.cumsum(step)])
-
-
-def _beside(answer: Answer, truth: Trajectory, breaks: Sequence[int], places: PlaceMap) -> _Beside:
-    found = _true_at(truth, answer.stamp_ns, breaks)
-    if found is None:
-        return _Beside(answer, False, False, False, float("nan"), float("nan"))
-    level, pose = found
-    place = places.at(level, pose[:2])
-    place_right = place is not None and answer.level == level and answer.place_id == place.place_id
-    error = (float("nan"), float("nan"))
-    if answer.announced and answer.T_map_base is not None:
-        error = pose_error(answer.T_map_base, pose) if answer.level == level else (float("inf"), float("inf"))
-    return _Beside(answer, True, place_right, place is not None, *error)
-
-
-def _newest(beside: Sequence[_Beside], stamps_ns: NDArray[np.int64], instant_ns: int) -> _Beside | None:
+def _newest(beside: Sequence[Beside], stamps_ns: NDArray[np.int64], instant_ns: int) -> Beside | None:
     k = int(np.searchsorted(stamps_ns, instant_ns, side="right")) - 1
     return beside[k] if k >= 0 and (instant_ns - stamps_ns[k]) * 1e-9 <= SILENT_S else None
 
 
-def _spread(beside: _Beside | None, truth: Trajectory, breaks: Sequence[int]) -> tuple[float, float, float, float]:
+def _spread(beside: Beside | None, truth: Trajectory, breaks: Sequence[int]) -> tuple[float, float, float, float]:
     """Mahalanobis distance of position, heading error in sigmas, 1-sigma semi-axes (m)."""
     nothing = (float("nan"),) * 4
     if beside is None or beside.answer.covariance is None or beside.answer.T_map_base is None or not beside.known:
         return nothing
     covariance = beside.answer.covariance
     minor, major = (float(v) for v in np.sqrt(np.linalg.eigvalsh(covariance[:2, :2])))
-    found = _true_at(truth, beside.answer.stamp_ns, breaks)
+    found = true_at(truth, beside.answer.stamp_ns, breaks)
     if found is None or not np.isfinite(beside.error_m):
         return float("inf"), float("inf"), major, minor
     off = beside.answer.T_map_base[:2] - found[1][:2]
@@ -268,7 +193,7 @@ def _spread(beside: _Beside | None, truth: Trajectory, breaks: Sequence[int]) ->
     return distance, float(np.radians(beside.error_deg) / np.sqrt(covariance[2, 2])), major, minor
 
 
-def _xy(beside: _Beside | None) -> tuple[float, float]:
+def _xy(beside: Beside | None) -> tuple[float, float]:
     pose = None if beside is None else beside.answer.T_map_base
     return (float("nan"), float("nan")) if pose is None else (float(pose[0]), float(pose[1]))
 
@@ -282,41 +207,13 @@ def _first_held(fixed: Flags) -> int | None:
 
 
 def _recovery(
-    event: Event,
-    breaks: Sequence[int],
+    kind: str,
+    since_ns: int,
     grid: NDArray[np.int64],
     answer_ns: NDArray[np.int64],
     fixed: Flags,
     start_ns: int,
 ) -> Recovery:
     """From the moment the robot was elsewhere; an answer from before that does not count, however right it was."""
-    since = min((at for at in breaks if at >= event.stamp_ns), default=event.stamp_ns)
-    k = _first_held(fixed & (answer_ns >= since))
-    return Recovery(
-        event.kind, (event.stamp_ns - start_ns) * 1e-9, None if k is None else float(grid[k] - since) * 1e-9
-    )
-
-
-def _false_fixes(beside: Sequence[_Beside], breaks: Sequence[int]) -> list[int]:
-    """Stamps at which an announced pose turned wrong, by announcement, by a jump or by drifting off.
-
-    A localizer that was right when the robot was carried away cannot know at once: the announcement that goes on is a
-    false fix only if it is still wrong after :data:`RECOVERY_S`.
-    """
-    out: list[int] = []
-    before: _Beside | None = None
-    carried_ns: int | None = None
-    for b in beside:
-        if not b.wrong:
-            carried_ns = None
-        elif before is not None and before.answer.announced and not before.wrong:
-            carried_ns = next((at for at in breaks if before.answer.stamp_ns < at <= b.answer.stamp_ns), None)
-            if carried_ns is None:
-                out.append(b.answer.stamp_ns)
-        elif before is None or not before.wrong:
-            out.append(b.answer.stamp_ns)
-        elif carried_ns is not None and (b.answer.stamp_ns - carried_ns) * 1e-9 > RECOVERY_S:
-            out.append(b.answer.stamp_ns)
-            carried_ns = None
-        before = b
-    return out
+    k = _first_held(fixed & (answer_ns >= since_ns))
+    return Recovery(kind, (since_ns - start_ns) * 1e-9, None if k is None else float(grid[k] - since_ns) * 1e-9)

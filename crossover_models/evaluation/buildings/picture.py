@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from crossover_models.evaluation.buildings.cases import PlannedRun, digest
@@ -45,7 +46,7 @@ def _draw(benchmark: Benchmark, runs: Sequence[PlannedRun], judged: dict[str, Ju
         spans = [np.subtract(*reversed(plan_bounds(plan))) for plan in plans.values()]
         height_in = WIDTH_IN * min(max(max(y / x for x, y in spans), 0.3), 1.2) + 0.9
         figure = Figure(figsize=(WIDTH_IN * len(plans), height_in), layout="constrained")
-        legend = {}
+        legend: dict[str, Artist] = {}
         for axes, (level, plan) in zip(figure.subplots(1, len(plans), squeeze=False)[0], plans.items(), strict=True):
             (x0, y0), (width_m, height_m) = plan.origin_xy, plan.size_m
             axes.imshow(
@@ -71,5 +72,5 @@ def _draw(benchmark: Benchmark, runs: Sequence[PlannedRun], judged: dict[str, Ju
             axes.set_title("/".join(level))
             axes.grid(False)
             legend.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3)
+        figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=3)
         figure.savefig(path, dpi=110)

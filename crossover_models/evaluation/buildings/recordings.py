@@ -21,8 +21,8 @@ import numpy as np
 
 import crossover_models
 from crossover_models.building import Building
+from crossover_models.evaluation.buildings.beside import Event, TrueRun
 from crossover_models.evaluation.buildings.cases import BuildingSpec, PlannedRun, digest
-from crossover_models.evaluation.buildings.judged import Event, TrueRun
 from crossover_models.evaluation.ground_truth import RUN, TRUTH, read_truth
 from crossover_models.map_database.sources import SURVEY_VIEWS, read_source
 

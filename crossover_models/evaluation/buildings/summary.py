@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2, rankdata
 
+from crossover_models.evaluation.buildings.beside import RECOVERY_S
 from crossover_models.evaluation.buildings.intervals import quantile
-from crossover_models.evaluation.buildings.judged import RECOVERY_S, JudgedRun
+from crossover_models.evaluation.buildings.judged import JudgedRun
 
 TRAVEL_M = 10.0
 # Radius, in standard deviations, of the region that holds as much of a planar normal as 2 sigma hold of a plain one.
@@ -38,8 +39,8 @@ DEFINITIONS: Mapping[str, tuple[str, str]] = {
     "metres_to_fix_median": ("m", "median over all runs of the way to the beginning of that; none is infinite"),
     "false_fixes": (
         "",
-        "times that an announced pose turned wrong (another level, or over 1 m or 30 deg off): by announcement, by a "
-        "jump or by drifting off; after a kidnapping or a lift ride only if it stays wrong for over 10 s",
+        "times that an announced pose turned wrong (another level, or over 1 m or 30 deg off), or jumped from one "
+        "wrong pose to another; after a kidnapping or a lift ride only if it stays wrong for over 10 s",
     ),
     "error_m_median": (
         "m",
@@ -210,7 +211,7 @@ def run_figures(run: JudgedRun) -> dict[str, Any]:
         "duration_s": float(run.time_s[-1]) if len(run.time_s) else 0.0,
         "distance_m": float(run.travelled_m[-1]) if len(run.travelled_m) else 0.0,
         "first_announced_s": None if first is None else float(run.time_s[first]),
-        "fix_s": None if run.fix_at is None else float(run.time_s[run.fix_at]),
+        "fix_s": None if run.fix_at is None else round(float(run.time_s[run.fix_at]), 3),
         "fix_m": None if run.fix_at is None else float(run.travelled_m[run.fix_at]),
         "false_fixes_s": [round(stamp, 3) for stamp in run.false_fixes_s],
         "events": [{"kind": r.kind, "at_s": r.at_s, "recovered_after_s": r.after_s} for r in run.recoveries],
