@@ -12,15 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from crossover_models.building import Mesh
-from crossover_models.simulation import furniture_models, furniture_storage
+from crossover_models.simulation import furniture_models, furniture_small, furniture_storage
 from crossover_models.simulation.furniture_models import Maker
 from crossover_models.simulation.shapes import MeshBuilder
 
 SPLITS = ("train", "val", "test")
 POOL_SIZE = 500
 
-_MAKERS: dict[str, Maker] = {**furniture_models.MAKERS, **furniture_storage.MAKERS}
-CATEGORIES: tuple[str, ...] = tuple(sorted(_MAKERS))
+_MAKERS: dict[str, Maker] = {**furniture_models.MAKERS, **furniture_storage.MAKERS, **furniture_small.MAKERS}
+CATEGORIES: tuple[str, ...] = tuple(sorted({**furniture_models.MAKERS, **furniture_storage.MAKERS}))
+LOOSE_CATEGORIES: tuple[str, ...] = tuple(sorted(furniture_small.MAKERS))
+"""What lies about: procedural rooms draw it only as clutter."""
 WALL_MOUNTED = frozenset({"picture", "whiteboard", "radiator", "mirror"})
 
 
@@ -80,4 +82,6 @@ def furniture_size(category: str, model_index: int) -> tuple[float, float, float
 
 def _check(category: str) -> None:
     if category not in _MAKERS:
-        raise FurnitureError(f"category: must be one of {', '.join(CATEGORIES)}, got {category!r}")
+        raise FurnitureError(
+            f"category: must be one of {', '.join((*CATEGORIES, *LOOSE_CATEGORIES))}, got {category!r}"
+        )

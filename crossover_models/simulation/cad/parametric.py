@@ -17,6 +17,7 @@ from crossover_models.simulation.cad.library import (
 )
 from crossover_models.simulation.furniture import (
     CATEGORIES,
+    LOOSE_CATEGORIES,
     POOL_SIZE,
     furniture_mesh,
     furniture_size,
@@ -35,7 +36,7 @@ class ParametricLibrary:
     def fitted(self, category: str, size_m: ArrayLike, split: str, rng: np.random.Generator) -> FittedModel | None:
         """One of the nearest in shape among a few drawn models of the split."""
         wanted = checked_size(size_m)
-        if category not in CATEGORIES:
+        if category not in CATEGORIES and category not in LOOSE_CATEGORIES:
             return None
         pool = [i for i in range(POOL_SIZE) if split_of_model(i) == split]
         drawn = [pool[int(i)] for i in rng.choice(len(pool), min(_LOOKED_AT, len(pool)), replace=False)]
