@@ -136,6 +136,7 @@ class Recorder:
         return path, scale
 
     def _drive(self, run: PlannedRun, bag: Path, truth: Path) -> dict[str, Any]:
+        from crossover_models.simulation.navigation import NoRoute
         from crossover_models.simulation.run import simulate
         from crossover_models.simulation.settings import RunSettings
         from crossover_models.simulation.world import BuildingWorld
@@ -153,7 +154,10 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".drive-", dir=bag.parent) as scratch:
             made = Path(scratch) / bag.name
-            simulate(BuildingWorld(building), made, settings, level=level)
+            try:
+                simulate(BuildingWorld(building), made, settings, level=level)
+            except NoRoute as error:
+                raise Unfit(f"{run.case.name} in {run.building}: {error}") from None
             kept = Path(scratch) / "truth"
             kept.mkdir()
             for name in (TRUTH, RUN):
