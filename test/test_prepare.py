@@ -150,7 +150,15 @@ def test_more_scans_can_be_added_but_not_with_other_settings(published: Path, tm
     out = tmp_path / "set"
     assert prepare(job(published, out, limit=2)).done == 2
     assert DataSet.open(out).scan_ids() == ("scene0000_00", "scene0001_00")
-    assert prepare(job(published, out)).kept == 2
+
+    def stop(outcome: ScanOutcome, done: int, count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(job(published, out), stop)
+    with pytest.raises(DataSetError, match=r"unfinished \(3 scans so far\)"):
+        DataSet.open(out)
+    assert prepare(job(published, out)).kept == 3
     assert len(DataSet.open(out).scan_ids()) == 4
     with pytest.raises(DataSetError, match="was made with referrals"):
         prepare(PrepareJob("scannet", published, out, ReaderOptions(views=2)))
@@ -244,6 +252,7 @@ def test_an_interrupt_from_outside_ends_workers_and_leaves_whole_scenes(publishe
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0 and b"KeyboardInterrupt" in errors
+    assert b"SpawnProcess" not in errors  # only the parent was interrupted
     with pytest.raises(DataSetError, match="unfinished"):
         DataSet.open(out)
     assert not list(out.glob("scenes/*/*.partial"))

@@ -202,6 +202,21 @@ def test_a_hidden_test_scan_has_no_labels_and_its_floor_is_still_at_zero(publish
     assert read.left_out["axis alignment"] == 1
 
 
+def test_walls_and_floor_are_not_furniture_of_the_plan_even_as_objects(published: Path) -> None:
+    plans = [
+        open_reader("scannet", published, options(published, structure=structure)).read(SCAN).scene.plans[0]
+        for structure in (False, True)
+    ]
+    assert (plans[0].image == plans[1].image).all()
+
+
+def test_turning_counts_as_much_as_a_long_way() -> None:
+    poses = np.tile(np.eye(4), (41, 1, 1))
+    poses[:, 0, 3] = np.linspace(0.0, 1000.0, 41)
+    poses[20] = se3_from_quaternion([500.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0])
+    assert 20 in spread_views(poses, 3)
+
+
 def test_views_are_spread_and_as_many_as_asked_for(published: Path) -> None:
     rng = np.random.default_rng(3)
     poses = np.array([se3_from_quaternion(rng.normal(size=3), rng.normal(size=4)) for _ in range(60)])
@@ -272,6 +287,15 @@ def test_a_sens_cut_short_is_named(root: Path, cut: int) -> None:
         open_reader("scannet", root).read(SCAN)
 
 
+def test_a_sens_cut_between_two_frames_is_named(root: Path) -> None:
+    path = scan_file(root, ".sens")
+    with SensFile(path) as sens:
+        start, color_bytes, depth_bytes = sens._frames[1]
+    path.write_bytes(path.read_bytes()[: start + color_bytes + depth_bytes + 20])
+    with pytest.raises(ReaderError, match="cut short: 3 frames announced, 2 are there"):
+        SensFile(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -338,6 +362,13 @@ def test_a_missing_file_of_a_scan_is_named(root: Path, suffix: str) -> None:
         open_reader("scannet", root).read(SCAN)
 
 
+def test_only_a_hidden_test_scan_may_lack_its_labels(root: Path) -> None:
+    for suffix in (SEGS, AGGREGATION):
+        scan_file(root, suffix).unlink()
+    with pytest.raises(ReaderError, match="no such file"):
+        open_reader("scannet", root).read(SCAN)
+
+
 @pytest.mark.parametrize("suffix", [SEGS, AGGREGATION])
 def test_corrupt_json_is_named_with_its_place(root: Path, suffix: str) -> None:
     path = scan_file(root, suffix)
@@ -377,6 +408,12 @@ def test_roots_without_the_files_say_which_was_looked_for(root: Path) -> None:
         (root / f"scannetv2_{split}.txt").unlink()
     with pytest.raises(ReaderError, match=r"none of scannetv2_train\.txt"):
         open_reader("scannet", root)
+
+
+def test_options_of_other_data_sets_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScanNetReader, "uses", frozenset({"views"}))
+    with pytest.raises(ReaderError, match="--referrals: scannet has no use for it; it goes by views"):
+        open_reader("scannet", root, options(root))
 
 
 def test_unknown_names_and_options_are_refused(root: Path) -> None:
