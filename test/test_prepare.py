@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -164,6 +165,24 @@ def test_more_scans_can_be_added_but_not_with_other_settings(published: Path, tm
         prepare(PrepareJob("scannet", published, out, ReaderOptions(views=2)))
 
 
+def test_a_worker_ended_from_outside_is_one_line(published: Path, tmp_path: Path) -> None:
+    import multiprocessing
+
+    def end_workers(done: int, count: int) -> None:
+        def end() -> None:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and not multiprocessing.active_children():
+                time.sleep(0.001)
+            for child in multiprocessing.active_children():
+                child.kill()
+
+        threading.Thread(target=end).start()
+
+    with pytest.raises(PrepareError, match="a worker process was ended from outside"):
+        prepare(job(published, tmp_path / "set", workers=2), begun=end_workers)
+    assert prepare(job(published, tmp_path / "set")).failed == {}
+
+
 def test_a_full_disk_stops_it_saying_so_and_nothing_half_written_stays(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +238,11 @@ def test_the_command_repeats_itself_from_what_the_set_says(
 def test_unknown_sets_and_roots_are_one_line(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ReaderError, match=r"unknown 'matterport'; known: "):
         crossover("matterport", str(root), "--out", str(tmp_path / "set"))
+    (root / "full_annotations.json").write_text("[")
+    with pytest.raises(ReaderError, match=r"full_annotations\.json: not JSON"):
+        crossover(
+            "scannet", str(root), "--out", str(tmp_path / "set"), "--scan2cad", str(root / "full_annotations.json")
+        )
     with pytest.raises(ReaderError, match=r"none of scannetv2_train\.txt"):
         crossover("scannet", str(tmp_path), "--out", str(tmp_path / "set"))
     assert not (tmp_path / "set").exists()

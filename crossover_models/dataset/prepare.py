@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -100,17 +101,22 @@ class PrepareReport:
     left_out: dict[str, int]
 
 
-def prepare(job: PrepareJob, tell: Callable[[ScanOutcome, int, int], None] | None = None) -> PrepareReport:
+def prepare(
+    job: PrepareJob,
+    tell: Callable[[ScanOutcome, int, int], None] | None = None,
+    begun: Callable[[int, int], None] | None = None,
+) -> PrepareReport:
     """Carry out a job, or go on with one that was interrupted.
 
     Args:
         job: what to prepare.
         tell: called after each scan with what became of it, the number of scans done and of all.
+        begun: called once everything is in order, with the number of scans that are there already and of all.
 
     Raises:
         ReaderError: an unknown data set, an option it has no use for, or a root without its files.
         DataSetError: ``out`` holds something else.
-        PrepareError: not one scan could be read, or the disk is full.
+        PrepareError: not one scan could be read, a scene cannot be written, or a worker was ended from outside.
         OSError: a file cannot be written.
     """
     reader = open_reader(job.dataset, job.root, job.options)
@@ -121,6 +127,8 @@ def prepare(job: PrepareJob, tell: Callable[[ScanOutcome, int, int], None] | Non
     missing = [(scan, split) for scan, split in scans if not _is_there(scene_path(job.out, split, scan))]
     kept, failed = len(scans) - len(missing), dict[str, str]()
     left_out = _read_left_out(job.out)
+    if begun is not None:
+        begun(kept, len(scans))
     try:
         for number, outcome in enumerate(_outcomes(job, reader, missing), 1):
             left_out[outcome.scan_id] = outcome.left_out
@@ -168,6 +176,11 @@ def _outcomes(job: PrepareJob, reader: Reader, scans: list[tuple[str, str]]) -> 
     )
     try:
         yield from _in_parallel(pool, job, scans)
+    except BrokenProcessPool:
+        raise PrepareError(
+            f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "
+            "perhaps with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -64,18 +64,25 @@ def run(arguments: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=None, scan="", failed=0)
-        broken = 0
+    progress = Progress(*columns, console=console)
+    task = progress.add_task("", total=None, scan="", failed=0)
+    broken = 0
 
-        def tell(outcome: ScanOutcome, done: int, count: int) -> None:
-            nonlocal broken
-            if outcome.failure:
-                broken += 1
-                progress.console.print(f"{outcome.scan_id}: skipped: {outcome.failure}", soft_wrap=True)
-            progress.update(task, completed=done, total=count, scan=outcome.scan_id, failed=broken)
+    def begun(done: int, count: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=count)
 
-        report = prepare(job, tell)
+    def tell(outcome: ScanOutcome, done: int, count: int) -> None:
+        nonlocal broken
+        if outcome.failure:
+            broken += 1
+            progress.console.print(f"{outcome.scan_id}: skipped: {outcome.failure}", soft_wrap=True)
+        progress.update(task, completed=done, total=count, scan=outcome.scan_id, failed=broken)
+
+    try:
+        report = prepare(job, tell, begun)
+    finally:
+        progress.stop()
     counts = ", ".join(f"{len((report.info.scans or {})[split])} {split}" for split in SPLITS)
     print(f"{arguments.out}: {report.info.source}: {counts} ({report.done} written now, {report.kept} already there)")
     for what, count in sorted(report.left_out.items()):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -65,6 +64,9 @@ class ScanNetReader:
                 raise ReaderError(f"--{option}: {path}: no such file or folder")
         if options.shapenet is not None and options.scan2cad is None:
             raise ReaderError("--shapenet: needs --scan2cad, which says where its models stand")
+        # Read now: a corrupt one is the user's mistake, not a broken scan.
+        self._scan2cad = None if options.scan2cad is None else Scan2Cad(options.scan2cad)
+        self._sceneverse = None if options.referrals is None else SceneVerse(options.referrals)
 
     def scan_ids(self) -> tuple[tuple[str, str], ...]:
         """(scan_id, split) of the published lists' scans that are there."""
@@ -156,14 +158,6 @@ class ScanNetReader:
         if self._splits[scan_id] == "test" and not segments.exists() and not aggregation.exists():
             return None
         return read_annotation(segments, aggregation, vertices, self._labels)
-
-    @cached_property
-    def _scan2cad(self) -> Scan2Cad | None:
-        return None if self.options.scan2cad is None else Scan2Cad(self.options.scan2cad)
-
-    @cached_property
-    def _sceneverse(self) -> SceneVerse | None:
-        return None if self.options.referrals is None else SceneVerse(self.options.referrals)
 
     def _models(self, scan_id: str, T_scene_scan: NDArray[np.float64], left_out: Counter[str]) -> list[PlacedModel]:
         out = []
