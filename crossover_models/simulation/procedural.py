@@ -13,7 +13,7 @@ from shapely.ops import unary_union
 from crossover_models.building import Building, Door, Level, Lift, Place
 from crossover_models.simulation.cad.dresser import Dresser
 from crossover_models.simulation.cad.library import FurnitureLibrary
-from crossover_models.simulation.clutter import clutter
+from crossover_models.simulation.clutter import clutter_pieces
 from crossover_models.simulation.furnish import Placed, furnish_room, furnishing
 from crossover_models.simulation.furniture import SPLITS, FurnitureError
 from crossover_models.simulation.layout import INTERIOR_HALF_M, Layout, LayoutError
@@ -34,6 +34,7 @@ def generate_building(
     kind: str = "",
     library: FurnitureLibrary | None = None,
     clutter: float = 0.0,
+    finishes: bool = False,
 ) -> Building:
     """A simulated building with ``rooms_per_level`` rooms and a corridor on each of ``levels`` storeys.
 
@@ -49,6 +50,7 @@ def generate_building(
         kind: of building.
         library: whose models stand in the pieces' boxes; None for the parametric models themselves.
         clutter: share of surfaces with small things on them; 0 for tidy rooms.
+        finishes: skirting boards, and walls of another color within a room.
 
     Raises:
         ValueError: an unknown split, fewer than 3 rooms, no level or a share that is none.
@@ -62,12 +64,14 @@ def generate_building(
     rng = np.random.default_rng([seed, SPLITS.index(split), 20250215])
     # Streams of their own, so that walls and pieces are the same whatever stands in for them.
     dressing = np.random.default_rng([seed, SPLITS.index(split), 20250216])
+    painter = np.random.default_rng([seed, SPLITS.index(split), 20250217]) if finishes else None
     base, first = _first_layout(rng, rooms_per_level, kind, lift=levels > 1)
     made: list[Level] = []
     elevation = 0.0
     for number in range(1, levels + 1):
         layout = first if number == 1 else _next_layout(base, rng)
-        made.append(_level(layout, number, elevation, split, rng, _Furniture(library, clutter, dressing)))
+        furniture = _Furniture(library, clutter, dressing)
+        made.append(_level(layout, number, elevation, split, rng, furniture, painter))
         elevation += round(layout.height_m + 0.4, 2)
     name = building_id if building_id is not None else f"sim_{split}_{seed}"
     return Building(name, tuple(made), f"simulated: procedural, seed {seed}, split {split}")
@@ -124,9 +128,15 @@ class _Furniture:
 
 
 def _level(
-    layout: Layout, number: int, elevation_m: float, split: str, rng: np.random.Generator, furniture: _Furniture
+    layout: Layout,
+    number: int,
+    elevation_m: float,
+    split: str,
+    rng: np.random.Generator,
+    furniture: _Furniture,
+    painter: np.random.Generator | None,
 ) -> Level:
-    structure = structure_mesh(layout, rng)
+    structure = structure_mesh(layout, rng, painter)
     plan = floor_plan(layout)
     order = sorted(range(len(layout.rooms)), key=lambda i: (i == layout.lift, i == 0, _center(layout, i)))
     places: list[Place] = []
@@ -176,6 +186,10 @@ def _place(
     area = layout.rooms[room].area_m2
     text = (describe(category, area, pieces, windows, doors, rng), *referrals(pieces, headings, rng))
     name = f"{category.capitalize()} {number}"
+    outline = room_polygon(layout, room)
     if furniture.clutter > 0:
-        pieces += clutter(pieces, place_id, furniture.clutter, split, furniture.rng, furniture.library)
-    return Place(place_id, name, category, room_polygon(layout, room), text, furnishings=tuple(pieces))
+        openings = [_door(o.wall.axis, o.wall.at, o.low, o.high, o.kind) for o in layout.doors_of(room)]
+        pieces += clutter_pieces(
+            pieces, category, outline, openings, furniture.clutter, split, furniture.library, furniture.rng, place_id
+        )
+    return Place(place_id, name, category, outline, text, furnishings=tuple(pieces))

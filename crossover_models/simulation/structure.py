@@ -12,11 +12,16 @@ from crossover_models.simulation.shapes import Color, MeshBuilder
 
 PANE: Color = (176, 204, 222)
 _TILES: tuple[Color, ...] = ((196, 192, 184), (150, 158, 164), (222, 220, 214), (120, 112, 104))
+_SKIRTING_M, _SKIRTING_OUT_M = 0.08, 0.012
+_ACCENTS = 0.12
 _WET = frozenset({"bathroom", "kitchen", "laundry room", "locker room"})
 
 
-def structure_mesh(layout: Layout, rng: np.random.Generator) -> Mesh:
-    """Walls with real holes, window panes, door frames, floor and ceiling; metres, floor at z = 0."""
+def structure_mesh(layout: Layout, rng: np.random.Generator, painter: np.random.Generator | None = None) -> Mesh:
+    """Walls with real holes, window panes, door frames, floor and ceiling; metres, floor at z = 0.
+
+    With a ``painter`` rooms get skirting boards, and some walls another color than the rest of their room.
+    """
     b = MeshBuilder()
     paints = [palette.paint(rng) for _ in layout.rooms]
     trim, outer = palette.white(rng), palette.paint(rng)
@@ -32,7 +37,13 @@ def structure_mesh(layout: Layout, rng: np.random.Generator) -> Mesh:
             b.quad([[x0, y0, z], [x0, y1, z], [x1, y1, z], [x1, y0, z]], ceiling)
     for wall in layout.walls:
         sides = {OUTSIDE: outer, **dict(enumerate(paints))}
-        _add_wall(b, wall, [o for o in layout.openings if o.wall == wall], layout.height_m, sides, trim)
+        openings = [o for o in layout.openings if o.wall == wall]
+        if painter is not None:
+            for side in (wall.below, wall.above):
+                if side != OUTSIDE and painter.random() < _ACCENTS:
+                    sides[side] = palette.fabric(painter) if painter.random() < 0.5 else palette.paint(painter)
+            _add_skirting(b, wall, openings, trim)
+        _add_wall(b, wall, openings, layout.height_m, sides, trim)
     return b.mesh()
 
 
@@ -83,6 +94,19 @@ def _add_pane(b: MeshBuilder, wall: Wall, o: Opening, trim: Color) -> None:
     middle = (o.low + o.high) / 2
     x0, y0, x1, y1 = _across(wall, middle - 0.03, middle + 0.03, -0.03, 0.03)
     b.box((x0, y0, o.sill_m), (x1, y1, o.head_m), trim)
+
+
+def _add_skirting(b: MeshBuilder, wall: Wall, openings: list[Opening], trim: Color) -> None:
+    doors = sorted((o for o in openings if o.kind != "window"), key=lambda o: o.low)
+    starts = [wall.low + INTERIOR_HALF_M, *(o.high + 0.06 for o in doors)]
+    stops = [*(o.low - 0.06 for o in doors), wall.high - INTERIOR_HALF_M]
+    for side, sign in ((wall.below, -1.0), (wall.above, 1.0)):
+        face = sign * wall.half_m(side)
+        near, far = sorted((face, face + sign * _SKIRTING_OUT_M))
+        for low, high in zip(starts, stops, strict=True):
+            if side != OUTSIDE and high - low > 0.02:
+                x0, y0, x1, y1 = _across(wall, low, high, near, far)
+                b.box((x0, y0, 0.0), (x1, y1, _SKIRTING_M), trim)
 
 
 def _add_frame(b: MeshBuilder, wall: Wall, o: Opening, trim: Color) -> None:

@@ -153,6 +153,10 @@ CLOSED = frozenset({"Fridge", "Safe", "Dresser", "Desk", "SideTable", "CounterTo
 """Types inside of which a thing is not seen from outside."""
 
 
+MOST_HEIGHT_M = {"Bed": 1.05, "Desk": 0.85}
+"""Bunks and canopies of beds, and shelves over desks: our models have none, and would be stretched to stilts."""
+
+
 def label_of(asset_type: str, asset_id: str) -> Label | None:
     """Our label of an asset, or None for what is left out.
 

@@ -11,7 +11,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from shapely.geometry import LineString, Point, Polygon
 from shapely.validation import explain_validity
 
 from crossover_models.building import BuildingError
-from crossover_models.simulation.procthor.labels import LABELS, LEFT_OUT, ROOM_WORDS
+from crossover_models.simulation.procthor.labels import LABELS, LEFT_OUT, MOST_HEIGHT_M, ROOM_WORDS
 
 _LEAST_AREA_M2 = 1.0
 _THROUGH_WALL_M = 0.1
@@ -282,6 +282,8 @@ def _object(
     T[:3, :3] = _MAP_UNITY @ _unity_rotation(turn) @ _UNITY_OBJECT
     # Positions are of the boxes' middles.
     T[:3, 3] = _MAP_UNITY @ position - T[:3, :3] @ [0.0, 0.0, asset.size_m[2] / 2]
+    lowered = min(asset.size_m[2], MOST_HEIGHT_M.get(asset.asset_type, np.inf))
+    asset = replace(asset, size_m=(*asset.size_m[:2], lowered))
     area = Polygon(footprint(T, asset.size_m)) if parent else Point(T[:2, 3])
     if not inside.contains(area):
         raise BuildingError(
