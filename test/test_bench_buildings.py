@@ -680,19 +680,23 @@ def test_truth_is_scaled_into_the_frame_of_a_defective_map(planted: Planted) -> 
     np.testing.assert_allclose(scaled.trajectory.T_map_base[:, 2], plainly.trajectory.T_map_base[:, 2])
 
 
-def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """``crossover bench buildings`` with words; status, stdout and stderr."""
     from crossover_models.cli import main
 
-    def call(*words: str) -> tuple[int, str, str]:
+    # Other commands' parsers are none of these tests' business.
+    monkeypatch.setattr("crossover_models.cli.COMMANDS", ())
+
+    def run(*words: str) -> tuple[int, str, str]:
         status = main(["bench", "buildings", *words])
         said = capsys.readouterr()
         return status, said.out, said.err
 
-    return call
+    return run
 
 
-def test_the_command_lists_its_plan_and_refuses_nonsense_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    call = run_cli(capsys)
+def test_the_command_lists_its_plan_and_refuses_nonsense_in_one_line(call: Callable[..., tuple[int, str, str]]) -> None:
     status, out, _ = call("--list")
     assert status == 0 and all(name in out for name in ("nominal", "defective-plan", "twins"))
     for words in (
@@ -707,6 +711,28 @@ def test_the_command_lists_its_plan_and_refuses_nonsense_in_one_line(capsys: pyt
     ):
         status, _, err = call(*words)
         assert status == 2 and err.count("\n") == 1, words
+
+
+def test_a_quick_benchmark_from_building_to_figures(tmp_path: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+    words = ["--quick", "--cases", "lidar-only", "lift", "--duration", "4", "--out", str(tmp_path / "out")]
+    words += ["--localizer", "constant", "--localizer", "random-place", "--json", str(tmp_path / "figures.json")]
+    assert call(*words)[0] == 0
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["simulated"] is True and found["summary_of"] == "constant"
+    assert found["summary"]["runs"] == 1 and found["summary"]["cold_start_success"] == 0.0
+    assert [s["run"] for s in found["skipped"]] == ["b1-lift-1"], "a building of one level has no lift to ride"
+    assert not any(facts["failed"] for facts in found["localizers"].values())
+    run = found["localizers"]["constant"]["runs"][0]
+    assert run["duration_s"] == pytest.approx(4.0) and run["distance_m"] > 0.3
+    picture = Path(next(iter(found["pictures"].values())))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    bags = tmp_path / "out" / "bags"
+    (bag,) = bags.iterdir()
+    assert {path.suffix for path in bag.iterdir()} == {".mcap", ".yaml"}, "nothing but the recording"
+    made_at = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.[mxt]*") if path.is_file()}
+    assert call(*words)[0] == 0
+    assert made_at == {path: path.stat().st_mtime_ns for path in made_at}
+    assert json.loads((tmp_path / "figures.json").read_text())["localizers"] == found["localizers"]
 
 
 if __name__ == "__main__":

@@ -130,18 +130,22 @@ def _peers(commands: list[str], names: list[str]) -> tuple[Peer, ...]:
 def _list(plan: tuple[PlannedRun, ...], console: Any) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{len(plan)} runs", title_justify="left")
-    for column in ("building", "case", "what is done"):
-        table.add_column(column, overflow="fold")
-    for column in ("runs", "length (s)"):
-        table.add_column(column, justify="right")
-    groups: dict[tuple[str, str], list[PlannedRun]] = {}
-    for planned in plan:
-        groups.setdefault((str(planned.building), planned.case.name), []).append(planned)
-    for (building, case), runs in groups.items():
-        length = f"{runs[0].settings['duration_s']:.0f}"
-        table.add_row(building, case, runs[0].case.text, str(len(runs)), length)
-    console.print(table)
+    cases = Table(title="Cases", title_justify="left")
+    cases.add_column("case", no_wrap=True)
+    cases.add_column("what is done", overflow="fold")
+    cases.add_column("length (s)", justify="right")
+    for case in dict.fromkeys(run.case.name for run in plan):
+        one = next(run for run in plan if run.case.name == case)
+        cases.add_row(case, one.case.text, f"{one.settings['duration_s']:.0f}")
+    console.print(cases)
+    runs = Table(title=f"{len(plan)} runs: building, case and number", title_justify="left")
+    runs.add_column("building", overflow="fold")
+    runs.add_column("runs", overflow="fold")
+    runs.add_column("number", justify="right")
+    for building in dict.fromkeys(str(run.building) for run in plan):
+        names = [run.name for run in plan if str(run.building) == building]
+        runs.add_row(building, " ".join(names), str(len(names)))
+    console.print(runs)
 
 
 def _measure(arguments: argparse.Namespace, plan: tuple[PlannedRun, ...], peers: tuple[Peer, ...]) -> dict[str, Any]:
