@@ -3,14 +3,12 @@
 import itertools
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from crossover_models.building import Building
 from crossover_models.config import ConfigError
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
@@ -33,52 +31,16 @@ from crossover_models.simulation.run import START_NS, RunError, simulate
 from crossover_models.simulation.settings import RunSettings
 from crossover_models.simulation.survey import level_meshes
 from crossover_models.simulation.variation import refurnished
+from crossover_models.simulation.world import BuildingWorld
 
 BUILDING = generate_building(5, split="test", levels=2, rooms_per_level=5)
 SHORT = RunSettings(seed=3, duration_s=6.0, camera_width=64, camera_height=48, lidar_azimuths=90)
 
 
-class PlainMap:
-    """A building with the reading face of a map database."""
-
-    fingerprint = "0123456789abcdef"
-
-    def __init__(self, building: Building) -> None:
-        self.building = building
-
-    def levels(self, building_id=None):
-        b = self.building
-        return tuple(
-            SimpleNamespace(
-                key=LevelKey(b.building_id, lv.level_id), name=lv.name, elevation_m=lv.elevation_m,
-                height_m=lv.height_m, T_building_map=lv.T_building_map,
-            )
-            for lv in b.levels
-        )  # fmt: skip
-
-    def places(self, building_id=None, level_id=None):
-        return self._level(level_id).places
-
-    def floor_plan(self, key):
-        return self._level(key.level_id).plan
-
-    def structure(self, key):
-        return self._level(key.level_id).structure
-
-    def doors(self, key):
-        return self._level(key.level_id).doors
-
-    def furnishings(self, key):
-        return tuple((p.place_id, f) for p in self._level(key.level_id).places for f in p.furnishings)
-
-    def _level(self, level_id):
-        return next(lv for lv in self.building.levels if lv.level_id == level_id)
-
-
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    simulate(PlainMap(BUILDING), out, SHORT)
+    simulate(BuildingWorld(BUILDING), out, SHORT)
     return out
 
 
@@ -161,7 +123,7 @@ def test_clouds_lie_on_the_surfaces_at_the_true_pose(run_dir):
     stamps, poses = truth(run_dir)
     held = messages(run_dir)
     level, _ = refurnished(
-        run_module.read_level(PlainMap(BUILDING), LevelKey(BUILDING.building_id, "L1")),
+        run_module.read_level(BuildingWorld(BUILDING), LevelKey(BUILDING.building_id, "L1")),
         SHORT,
         np.random.default_rng([3, 0]),
     )
@@ -199,10 +161,10 @@ def test_odometry_starts_at_zero_and_follows_the_truth_but_drifts(run_dir):
 
 
 def test_equal_seeds_make_equal_runs_bit_for_bit(run_dir, tmp_path):
-    simulate(PlainMap(BUILDING), tmp_path / "run", SHORT)
+    simulate(BuildingWorld(BUILDING), tmp_path / "run", SHORT)
     for name in ("run.mcap", "ground_truth.txt", "run.json"):
         assert (tmp_path / "run" / name).read_bytes() == (run_dir / name).read_bytes(), name
-    other = simulate(PlainMap(BUILDING), tmp_path / "other", replace(SHORT, seed=4, camera=False, duration_s=2.0))
+    other = simulate(BuildingWorld(BUILDING), tmp_path / "other", replace(SHORT, seed=4, camera=False, duration_s=2.0))
     assert (other.directory / "ground_truth.txt").read_bytes()[:200] != (run_dir / "ground_truth.txt").read_bytes()[
         :200
     ]
@@ -211,7 +173,9 @@ def test_equal_seeds_make_equal_runs_bit_for_bit(run_dir, tmp_path):
 def test_run_json_says_that_it_is_simulated_and_what_was_changed(run_dir):
     record = json.loads((run_dir / "run.json").read_text())
     assert (
-        record["simulated"] is True and record["seed"] == 3 and record["database_fingerprint"] == PlainMap.fingerprint
+        record["simulated"] is True
+        and record["seed"] == 3
+        and record["database_fingerprint"] == BuildingWorld(BUILDING).fingerprint
     )
     assert record["levels"] == [{"from_ns": START_NS, "building_id": BUILDING.building_id, "level_id": "L1"}]
     furniture = record["furniture"]
@@ -221,8 +185,8 @@ def test_run_json_says_that_it_is_simulated_and_what_was_changed(run_dir):
 
 def test_sensors_can_be_left_out(tmp_path):
     settings = replace(SHORT, duration_s=1.0)
-    no_camera = simulate(PlainMap(BUILDING), tmp_path / "a", replace(settings, camera=False))
-    no_lidar = simulate(PlainMap(BUILDING), tmp_path / "b", replace(settings, lidar=False))
+    no_camera = simulate(BuildingWorld(BUILDING), tmp_path / "a", replace(settings, camera=False))
+    no_lidar = simulate(BuildingWorld(BUILDING), tmp_path / "b", replace(settings, lidar=False))
     assert set(messages(no_camera.directory)) == set(TOPICS) - {"/camera/image_raw", "/camera/camera_info"}
     assert set(messages(no_lidar.directory)) == set(TOPICS) - {"/points"}
 
@@ -233,22 +197,22 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(PlainMap(BUILDING), tmp_path / "run", SHORT, interrupt)
+        simulate(BuildingWorld(BUILDING), tmp_path / "run", SHORT, interrupt)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_overwrite_keeps_the_old_run_and_a_whole_one_replaces_it(tmp_path):
     settings = replace(SHORT, duration_s=1.0, camera=False)
-    simulate(PlainMap(BUILDING), tmp_path / "run", settings)
+    simulate(BuildingWorld(BUILDING), tmp_path / "run", settings)
     before = (tmp_path / "run" / "run.json").read_bytes()
 
     def interrupt(done_s):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(PlainMap(BUILDING), tmp_path / "run", replace(settings, seed=9), interrupt, overwrite=True)
+        simulate(BuildingWorld(BUILDING), tmp_path / "run", replace(settings, seed=9), interrupt, overwrite=True)
     assert (tmp_path / "run" / "run.json").read_bytes() == before
-    simulate(PlainMap(BUILDING), tmp_path / "run", replace(settings, seed=9), overwrite=True)
+    simulate(BuildingWorld(BUILDING), tmp_path / "run", replace(settings, seed=9), overwrite=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 9
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
@@ -256,15 +220,15 @@ def test_an_interrupted_overwrite_keeps_the_old_run_and_a_whole_one_replaces_it(
 def test_what_exists_is_not_overwritten_unasked_and_what_is_no_run_never(tmp_path):
     (tmp_path / "thesis").mkdir()
     with pytest.raises(RunError, match="exists"):
-        simulate(PlainMap(BUILDING), tmp_path / "thesis", SHORT)
+        simulate(BuildingWorld(BUILDING), tmp_path / "thesis", SHORT)
     with pytest.raises(RunError, match="not a simulated run"):
-        simulate(PlainMap(BUILDING), tmp_path / "thesis", SHORT, overwrite=True)
+        simulate(BuildingWorld(BUILDING), tmp_path / "thesis", SHORT, overwrite=True)
     assert (tmp_path / "thesis").is_dir()
 
 
 def test_unknown_levels_are_named_with_those_that_exist(tmp_path):
     with pytest.raises(RunError, match=r"no \*/L9; it has .*/L1, .*/L2"):
-        simulate(PlainMap(BUILDING), tmp_path / "run", SHORT, level="L9")
+        simulate(BuildingWorld(BUILDING), tmp_path / "run", SHORT, level="L9")
     with pytest.raises(ConfigError, match="duration_s: must be at least"):
         RunSettings(duration_s=0.0)
 
@@ -277,7 +241,7 @@ def test_a_level_that_is_only_a_drawing_can_be_driven_in(tmp_path):
         places=tuple(replace(p, furnishings=()) for p in BUILDING.levels[1].places),
     )
     building = replace(BUILDING, levels=(BUILDING.levels[0], bare))
-    result = simulate(PlainMap(building), tmp_path / "run", replace(SHORT, duration_s=2.0), level="L2")
+    result = simulate(BuildingWorld(building), tmp_path / "run", replace(SHORT, duration_s=2.0), level="L2")
     assert result.changes.mapped == 0 and result.changes.added > 0 and result.counts["/points"] == 21
 
 

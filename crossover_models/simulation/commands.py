@@ -26,6 +26,12 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--speed", type=float, default=0.6, metavar="M_S", help="highest speed in m/s (default 0.6)")
     parser.add_argument("--lidar", action=argparse.BooleanOptionalAction, default=True, help="write /points")
     parser.add_argument("--camera", action=argparse.BooleanOptionalAction, default=True, help="write /camera/*")
+    parser.add_argument("--kidnap-at", type=float, default=None, metavar="S", help="carry the robot elsewhere at S s")
+    parser.add_argument("--lift-at", type=float, default=None, metavar="S", help="send it to another level at S s")
+    parser.add_argument(
+        "--doors-closed", type=float, default=None, metavar="SHARE", help="share of doors that are shut"
+    )
+    parser.add_argument("--doors-ajar", type=float, default=None, metavar="SHARE", help="share of the others left ajar")
     parser.add_argument("--settings", type=Path, default=None, help="YAML file with more settings of the run")
     parser.set_defaults(run=run)
 
@@ -40,6 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.simulation.run import simulate
     from crossover_models.simulation.settings import RunSettings
 
+    cases = {
+        "kidnap_at_s": arguments.kidnap_at,
+        "lift_at_s": arguments.lift_at,
+        "doors_closed": arguments.doors_closed,
+        "doors_ajar": arguments.doors_ajar,
+    }
     base = RunSettings() if arguments.settings is None else RunSettings.from_yaml(arguments.settings)
     settings = base.with_flat(
         {
@@ -48,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             "speed_m_s": arguments.speed,
             "lidar": arguments.lidar,
             "camera": arguments.camera,
+            **{name: value for name, value in cases.items() if value is not None},
         }
     )
     console = Console(stderr=True)

@@ -15,6 +15,7 @@ from crossover_models.simulation.settings import RunSettings
 
 STEP_S = 0.02
 _LOOK_AHEAD_M = 0.35
+_LONGEST_STEPS = 6000
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,50 @@ class Motion:
         return float(np.linalg.norm(np.diff(self.T_map_base[:, :2], axis=0), axis=1).sum())
 
 
+@dataclass(frozen=True)
+class Tour:
+    """A true way, sampled every ``STEP_S``: poses (N, 3) in a map frame, velocities (N, 2), ids of places driven to."""
+
+    poses: NDArray[np.float64]
+    velocities: NDArray[np.float64]
+    visited: tuple[str, ...]
+
+
 def drive(ground: DrivableGround, places: Sequence[Place], settings: RunSettings, rng: np.random.Generator) -> Motion:
     """Drive from place to place until the time is over.
 
     Raises:
         NoRoute: no place can be driven in.
+    """
+    way = tour(ground, places, settings, settings.duration_s, rng)
+    return Motion(way.poses, drifting_odometry(way.poses, settings, rng), way.velocities, way.visited)
+
+
+def tour(
+    ground: DrivableGround,
+    places: Sequence[Place],
+    settings: RunSettings,
+    duration_s: float,
+    rng: np.random.Generator,
+    *,
+    start: NDArray[np.float64] | None = None,
+    avoid: str = "",
+    finish_at: NDArray[np.float64] | None = None,
+) -> Tour:
+    """A tour of the places that takes ``duration_s``.
+
+    Args:
+        ground: where the robot fits.
+        places: to be visited.
+        settings: of the robot.
+        duration_s: length; with ``finish_at`` the time at which the robot sets off for there, however long that takes.
+        rng: draws starts and goals.
+        start: (3,) pose to begin with; drawn in one of the places if None.
+        avoid: place in which a drawn start must not lie, unless there is no other.
+        finish_at: (2,) point to drive to in the end.
+
+    Raises:
+        NoRoute: no place can be driven in, or there is no way to ``finish_at``.
     """
     label = ground.main_region([place.polygon for place in places])
     cells = {place.place_id: ground.cells_in(place.polygon, label) for place in places}
@@ -64,11 +104,16 @@ def drive(ground: DrivableGround, places: Sequence[Place], settings: RunSettings
         weight = np.minimum(spare, 0.5) + 1e-3
         return ground.plan.position(options[int(rng.choice(len(options), p=weight / weight.sum()))])
 
-    here = reachable[int(rng.integers(len(reachable)))]
-    position = stand(here)
-    pose = np.array([*position, rng.uniform(-np.pi, np.pi)])
+    if start is None:
+        choices = [p for p in reachable if p != avoid] or reachable
+        here = choices[int(rng.integers(len(choices)))]
+        position = stand(here)
+        pose = np.array([*position, rng.uniform(-np.pi, np.pi)])
+    else:
+        pose = start
+        here = next((p for p in reachable if _in(ground, cells[p], pose[:2])), reachable[0])
     poses, velocities, visited = [pose.copy()], [np.zeros(2)], [here]
-    steps = round(settings.duration_s / STEP_S)
+    steps = round(duration_s / STEP_S)
     unseen = [p for p in reachable if p != here]
     while len(poses) <= steps:
         if rng.random() < 0.35 or len(reachable) == 1:
@@ -79,8 +124,16 @@ def drive(ground: DrivableGround, places: Sequence[Place], settings: RunSettings
             visited.append(goal)
         _follow(roadmap.path(poses[-1][:2], stand(goal)), poses, velocities, settings, steps)
         _settle(poses, velocities, settings)
-    true, speed = np.array(poses[: steps + 1]), np.array(velocities[: steps + 1])
-    return Motion(true, drifting_odometry(true, settings, rng), speed, tuple(visited))
+    if finish_at is None:
+        return Tour(np.array(poses[: steps + 1]), np.array(velocities[: steps + 1]), tuple(visited))
+    del poses[steps + 1 :], velocities[steps + 1 :]
+    _follow(roadmap.path(poses[-1][:2], finish_at), poses, velocities, settings, len(poses) + _LONGEST_STEPS)
+    _settle(poses, velocities, settings)
+    return Tour(np.array(poses), np.array(velocities), tuple(visited))
+
+
+def _in(ground: DrivableGround, cells: NDArray[np.int64], point: NDArray[np.float64]) -> bool:
+    return bool((cells == ground.plan.cell(point)).all(axis=1).any())
 
 
 def _follow(

@@ -38,3 +38,8 @@ class RunSettings(Settings):
     furniture_dropped: float = setting(0.2, "share of mapped furniture that is gone", minimum=0.0, maximum=1.0)
     furniture_moved: float = setting(0.15, "share of mapped furniture that was moved", minimum=0.0, maximum=1.0)
     furniture_added: float = setting(0.2, "furniture added, as a share of what is mapped", minimum=0.0, maximum=2.0)
+    kidnap_at_s: float = setting(0.0, "when the robot is carried to another place, 0 for never", unit="s", minimum=0.0)
+    lift_at_s: float = setting(0.0, "when the robot sets off for the lift, 0 for never", unit="s", minimum=0.0)
+    lift_ride_s: float = setting(8.0, "length of a ride in the lift", unit="s", minimum=1.0, maximum=120.0)
+    doors_closed: float = setting(0.0, "share of doors that are closed", minimum=0.0, maximum=1.0)
+    doors_ajar: float = setting(0.0, "share of the other doors whose leaf stands open", minimum=0.0, maximum=1.0)
