@@ -9,6 +9,10 @@ from crossover_models.dataset.readers.reader import Reader, ReaderError, ReaderO
 
 DATASETS: dict[str, tuple[str, str]] = {
     "scannet": ("crossover_models.dataset.readers.scannet", "ScanNetReader"),
+    "scan3r": ("crossover_models.dataset.readers.scan3r", "Scan3rReader"),
+    "arkitscenes": ("crossover_models.dataset.readers.arkitscenes", "ArkitScenesReader"),
+    "multiscan": ("crossover_models.dataset.readers.multiscan", "MultiScanReader"),
+    "structured3d": ("crossover_models.dataset.readers.structured3d", "Structured3dReader"),
 }
 """Name -> module and class."""
 
