@@ -83,10 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     text = json.dumps(found, indent=2, allow_nan=False) + "\n"
     _write(arguments.out / RESULTS, text)
-    wide = Console(stderr=str(arguments.json) == "-", width=max(console.width, 190))
-    wide.print(localizers_table(found))
+    console.print(localizers_table(found))
     for peer in peers:
-        wide.print(cases_table(found, peer.name))
+        console.print(cases_table(found, peer.name))
     for name, facts in found["localizers"].items():
         for failed in facts["failed"]:
             console.print(f"{name} failed {failed['run']}: {failed['reason']}", markup=False, soft_wrap=True)

@@ -1,72 +1,73 @@
-"""The benchmark's figures for people: one table of all localizers, one of the first one's cases."""
+"""The benchmark's figures for people: a column a localizer beside the targets, and a column a case."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 from crossover_models.evaluation.buildings.summary import FALSE_FIXES_PER_RUN_TARGET, TARGETS
 
-# (key, heading with unit, digits or "%")
-COLUMNS = (
-    ("runs", "runs", 0),
-    ("failed_runs", "failed", 0),
-    ("cold_start_success", "cold start\n(%)", "%"),
-    ("metres_to_fix_median", "to fix\n(m)", 1),
-    ("seconds_to_fix_median", "to fix\n(s)", 1),
-    ("false_fixes", "false\nfixes", 0),
-    ("error_m_median", "error\n(m)", 3),
-    ("error_deg_median", "error\n(deg)", 2),
-    ("kidnap_recovery", "kidnap\n(%)", "%"),
-    ("lift_recovery", "lift\n(%)", "%"),
-    ("coverage_2sigma", "in 2 sigma\n(%)", "%"),
-    ("ellipse", "2 sigma\n(m)", 2),
-    ("auroc", "AUROC", 3),
-    ("abstain_or_right_on_twins", "twins\n(%)", "%"),
-    ("place_top1", "place\n(%)", "%"),
-    ("abstained", "abstained\n(%)", "%"),
-    ("cpu_per_s", "CPU\n(s per s)", 2),
-    ("peak_mb", "peak\n(MB)", 0),
+# (key, name with unit, digits or "%"), grouped.
+ROWS = (
+    (("runs", "runs", 0), ("failed_runs", "failed runs", 0), ("abstained", "abstained (%)", "%")),
+    (
+        ("cold_start_success", "cold start (%)", "%"),
+        ("metres_to_fix_median", "way to fix (m)", 1),
+        ("seconds_to_fix_median", "time to fix (s)", 1),
+        ("kidnap_recovery", "kidnap recovery (%)", "%"),
+        ("lift_recovery", "lift recovery (%)", "%"),
+    ),
+    (
+        ("false_fixes", "false fixes", 0),
+        ("abstain_or_right_on_twins", "twins: right or abstains (%)", "%"),
+        ("auroc", "AUROC", 3),
+        ("place_top1", "place top-1 (%)", "%"),
+    ),
+    (
+        ("error_m_median", "error, median (m)", 3),
+        ("error_deg_median", "error, median (deg)", 2),
+        ("coverage_2sigma", "within 2 sigma (%)", "%"),
+        ("ellipse", "mean 2 sigma ellipse (m)", 2),
+    ),
+    (("cpu_per_s", "CPU (s a second)", 2), ("peak_mb", "peak memory (MB)", 0)),
 )
 
 
 def localizers_table(results: Mapping[str, Any]) -> Table:
-    """A row a localizer over all runs, the targets below; simulated data are called simulated."""
-    table = _table("Known buildings, simulated runs: all localizers on the same bags", "localizer")
-    for name, found in results["localizers"].items():
-        table.add_row(name, *_cells(found["figures"]))
-    table.add_section()
-    table.add_row("target", *(_target(key, digits) for key, _, digits in COLUMNS), style="dim")
-    return table
+    """A column a localizer over all runs, beside the targets; simulated data are called simulated."""
+    found = {name: facts["figures"] for name, facts in results["localizers"].items()}
+    return _table("Known buildings, simulated: all localizers on the same bags", found, targets=True)
 
 
 def cases_table(results: Mapping[str, Any], name: str) -> Table:
-    """A row a case of one localizer."""
-    table = _table(f"{name}, case by case", "case")
-    for case, found in results["localizers"][name]["cases"].items():
-        table.add_row(case, *_cells(found))
-    return table
+    """A column a case of one localizer."""
+    return _table(f"{name}, case by case", results["localizers"][name]["cases"], targets=False)
 
 
-def _table(title: str, first: str) -> Table:
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]], targets: bool) -> Table:
     table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for _, heading, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("figure", no_wrap=True)
+    if targets:
+        table.add_column("target", justify="right", style="dim", no_wrap=True)
+    for name in columns:
+        # Narrow enough for all cases side by side.
+        table.add_column(name.replace("-", "-\n") if not targets else name, justify="right", no_wrap=True)
+    for group in ROWS:
+        for key, name, digits in group:
+            cells = [_cell(figures, key, digits) for figures in columns.values()]
+            if targets or any(cell != "-" for cell in cells):
+                table.add_row(name, *([_target(key, digits)] if targets else []), *cells)
+        table.add_section()
     return table
 
 
-def _cells(figures: Mapping[str, Any]) -> Sequence[str]:
-    cells = []
-    for key, _, digits in COLUMNS:
-        if key == "ellipse":
-            axes = [figures["ellipse_major_m"], figures["ellipse_minor_m"]]
-            cells.append("-" if None in axes else f"{axes[0]:.2f} x {axes[1]:.2f}")
-        else:
-            cells.append(_shown(figures[key], digits))
-    return cells
+def _cell(figures: Mapping[str, Any], key: str, digits: int | str) -> str:
+    if key != "ellipse":
+        return _shown(figures[key], digits)
+    major, minor = figures["ellipse_major_m"], figures["ellipse_minor_m"]
+    return "-" if major is None or minor is None else f"{major:.2f}x{minor:.2f}"
 
 
 def _shown(value: float | None, digits: int | str) -> str:
@@ -77,7 +78,7 @@ def _shown(value: float | None, digits: int | str) -> str:
 
 def _target(key: str, digits: int | str) -> str:
     if key == "false_fixes":
-        return f"{100 * FALSE_FIXES_PER_RUN_TARGET:.0f}/100 runs"
+        return f"{100 * FALSE_FIXES_PER_RUN_TARGET:.0f} in 100 runs"
     if key not in TARGETS:
         return ""
     sign, value = TARGETS[key]
