@@ -212,7 +212,7 @@ def plan_itinerary(
     last = round(settings.duration_s / STEP_S) + 1
     wheels = np.concatenate(track.wheels)[:last]
     return Itinerary(
-        tuple(track.legs),
+        tuple(leg for leg in track.legs if leg.first < last),
         np.concatenate(track.leg)[:last],
         np.concatenate(track.poses)[:last],
         drifting_odometry(wheels, settings, rng),
