@@ -18,6 +18,10 @@ NEAREST = 4
 MOST_STRETCH = 1.9
 """A model whose axes would be scaled by factors further apart than this no longer looks like itself."""
 
+MOST_SCALE = 2.2
+"""A model that much larger or smaller than drawn is a toy, or a monument."""
+_SIZE_WEIGHT = 0.3
+
 
 class LibraryError(ValueError):
     """A library that cannot be opened; the message says what is missing."""
@@ -87,6 +91,18 @@ def shape_distance(sizes: NDArray[np.float64], wanted: NDArray[np.float64]) -> N
     """How far boxes (N, 3) are in shape from one (3,): spread of the logarithms of the three scale factors."""
     factors = np.log(wanted / sizes)
     return np.asarray(factors.max(axis=1) - factors.min(axis=1), dtype=np.float64)
+
+
+def nearest(sizes: NDArray[np.float64], wanted: NDArray[np.float64]) -> list[int]:
+    """Which few of boxes (N, 3) fill one (3,) best, nearest first: of its shape, and among these rather of its size.
+
+    None of them would be stretched by more than :data:`MOST_STRETCH` or scaled by more than :data:`MOST_SCALE`.
+    """
+    shape = shape_distance(sizes, wanted)
+    size = np.abs(np.log(wanted / sizes).mean(axis=1))
+    order = np.argsort(shape + _SIZE_WEIGHT * size, kind="stable")
+    fits = (shape <= np.log(MOST_STRETCH)) & (size <= np.log(MOST_SCALE))
+    return [int(i) for i in order if fits[i]][:NEAREST]
 
 
 def scaled_to(mesh: Mesh, size_m: NDArray[np.float64]) -> Mesh:

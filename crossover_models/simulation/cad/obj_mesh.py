@@ -6,16 +6,17 @@ import io
 import posixpath
 import warnings
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 import trimesh
-from numpy.typing import NDArray
 
 from crossover_models.building import Mesh
+from crossover_models.simulation.cad.simplify import Piece, simplified
 
 FACE_BUDGET = 2500
-"""Triangles a model is simplified to; at most twice as many are left where edges do not collapse."""
+"""Triangles a model is simplified to; at most twice as many are left of many loose pieces."""
 _GREY = (160, 160, 160)
 _LEAST_AREA_M2 = 1e-12
 
@@ -56,7 +57,7 @@ def read_obj(archive: zipfile.ZipFile, path: str) -> Mesh:
     """
     try:
         data = archive.read(path)
-    except (KeyError, zipfile.BadZipFile, OSError, RuntimeError, EOFError) as error:
+    except (KeyError, zipfile.BadZipFile, zlib.error, OSError, RuntimeError, EOFError) as error:
         raise ModelError(f"{path}: cannot be read from the archive: {error}") from None
     try:
         with warnings.catch_warnings():
@@ -77,20 +78,16 @@ def read_obj(archive: zipfile.ZipFile, path: str) -> Mesh:
         raise ModelError(f"{path}: not a readable OBJ model: {type(error).__name__}: {error}") from None
     if not meshes:
         raise ModelError(f"{path}: holds no triangle")
-    total = sum(len(part.faces) for part, _ in meshes)
-    vertices, faces, colors, offset = [], [], [], 0
-    for part, color in meshes:
-        points, triangles = _simplified(part, FACE_BUDGET * len(part.faces) / total)
-        if not np.isfinite(points).all():
+    for part, _ in meshes:
+        if not np.isfinite(part.vertices).all():
             raise ModelError(f"{path}: a vertex is not finite")
-        vertices.append(points)
-        faces.append(triangles + offset)
-        colors.append(np.tile(np.array(color, dtype=np.uint8), (len(triangles), 1)))
-        offset += len(points)
+    drawn = [Piece(np.asarray(p.vertices, np.float64), np.asarray(p.faces, np.int64), c) for p, c in meshes]
+    pieces = simplified(drawn, FACE_BUDGET)
+    offsets = np.cumsum([0, *(len(piece.points) for piece in pieces)])
     mesh = Mesh(
-        np.concatenate(vertices).astype(np.float32),
-        np.concatenate(faces).astype(np.int32),
-        np.concatenate(colors),
+        np.concatenate([piece.points for piece in pieces]).astype(np.float32),
+        np.concatenate([p.faces + offset for p, offset in zip(pieces, offsets, strict=False)]).astype(np.int32),
+        np.concatenate([np.tile(np.array(p.color, dtype=np.uint8), (len(p.faces), 1)) for p in pieces]),
     )
     return _without_slivers(mesh, path)
 
@@ -110,45 +107,6 @@ def _color(part: Any) -> tuple[int, int, int]:
             diffuse = opaque[:, :3].mean(axis=0)
     red, green, blue = np.clip(np.rint(diffuse), 0, 255).astype(int)
     return int(red), int(green), int(blue)
-
-
-def _simplified(part: Any, budget: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    points, triangles = np.asarray(part.vertices, np.float64), np.asarray(part.faces, np.int64)
-    target = max(12, int(budget))
-    if len(triangles) <= target:
-        return points, triangles
-    import fast_simplification
-
-    # Seams of texture coordinates split vertices; joined they let edges collapse.
-    joined, inverse = np.unique(np.round(points, 6), axis=0, return_inverse=True)
-    welded = inverse.reshape(-1)[triangles]
-    kept = (welded[:, 0] != welded[:, 1]) & (welded[:, 1] != welded[:, 2]) & (welded[:, 0] != welded[:, 2])
-    if kept.sum() <= target:
-        return joined, welded[kept]
-    less = float(np.clip(1.0 - target / kept.sum(), 0.0, 0.999))
-    small, faces = fast_simplification.simplify(joined.astype(np.float32), welded[kept].astype(np.int32), less)
-    if not len(faces) or len(faces) > 2 * target:
-        # Leaves and slats hang together nowhere, so no edge collapses; merge what is near instead.
-        return _clustered(joined, welded[kept], target)
-    return np.asarray(small, np.float64), np.asarray(faces, np.int64)
-
-
-def _clustered(
-    points: NDArray[np.float64], triangles: NDArray[np.int64], target: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices merged on the finest grid that leaves at most ``target`` triangles."""
-    low, extent = points.min(axis=0), float(np.ptp(points, axis=0).max())
-    for cells in (128, 96, 64, 48, 32, 24, 16, 12, 8):
-        keys = np.floor((points - low) / max(extent / cells, 1e-12)).astype(np.int64)
-        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        merged = group.reshape(-1)[triangles]
-        merged = merged[
-            (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 0] != merged[:, 2])
-        ]
-        merged = merged[np.unique(np.sort(merged, axis=1), axis=0, return_index=True)[1]] if len(merged) else merged
-        if 0 < len(merged) <= target:
-            return points[first], merged
-    return points, triangles[:: max(1, len(triangles) // target)]
 
 
 def _without_slivers(mesh: Mesh, path: str) -> Mesh:

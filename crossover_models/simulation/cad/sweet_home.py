@@ -20,13 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from crossover_models.building import Mesh
 from crossover_models.simulation.cad.labels import category_of
 from crossover_models.simulation.cad.library import (
-    MOST_STRETCH,
-    NEAREST,
     FittedModel,
     LibraryError,
     checked_size,
+    nearest,
     scaled_to,
-    shape_distance,
 )
 from crossover_models.simulation.cad.obj_mesh import ModelError, read_obj
 
@@ -79,16 +77,16 @@ def find_catalogs(folder: Path | None = None) -> list[Path]:
     return sorted(p for p in (folder or FOLDER).glob("*.sh3f") if p.stem in known)
 
 
-def read_catalog(path: Path) -> list[CatalogModel]:
-    """All models of a catalog that have a category of ours, in the catalog's order.
+def read_catalog(path: Path) -> tuple[list[CatalogModel], dict[str, str]]:
+    """All models of a catalog that have a category of ours, in the catalog's order; and entries that say no model, why.
 
     Raises:
-        LibraryError: not a zip archive, no list of models in it, or an entry without what every entry has.
+        LibraryError: not a zip archive, or no list of models in it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(_PROPERTIES).decode("latin-1")
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise LibraryError(f"{path}: not a furniture catalog: {error}") from None
     except KeyError:
         raise LibraryError(f"{path}: not a furniture catalog: {_PROPERTIES} is missing") from None
@@ -100,44 +98,45 @@ def read_catalog(path: Path) -> list[CatalogModel]:
         name, mark, number = key.partition("#")
         if not equals or key.startswith(("#", "!")):
             continue
-        if mark and number.isdigit():
+        if mark and number.isdecimal():
             entries.setdefault(int(number), {})[name] = value
         elif not mark:
             general[name] = value
     licence = " ".join(general.get("license", "").split())
-    models = [_model(path, number, entries[number], licence) for number in sorted(entries)]
-    return [model for model in models if model is not None]
+    models: list[CatalogModel] = []
+    broken: dict[str, str] = {}
+    for index in sorted(entries):
+        try:
+            model = _model(path, entries[index], licence)
+        except (KeyError, ValueError) as error:
+            broken[f"{path.stem.lower()}/#{index}"] = f"{path}: model {index}: {error}"
+            continue
+        if model is not None:
+            models.append(model)
+    return models, broken
 
 
 def _unescaped(value: str) -> str:
     return re.sub(r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), value).replace("\\", "")
 
 
-def _model(path: Path, number: int, entry: dict[str, str], licence: str) -> CatalogModel | None:
-    try:
-        # Sizes are in centimetres.
-        size = tuple(float(entry[key]) / 100.0 for key in ("depth", "width", "height"))
-        elevation_m = float(entry.get("elevation", "0")) / 100.0
-        category = category_of(entry["name"], entry["category"], (size[0], size[1], size[2]), elevation_m)
-        if category is None or min(size) <= 0:
-            return None
-        rotation = tuple(float(v) for v in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
-        if len(rotation) != 9:
-            raise ValueError(f"modelRotation has {len(rotation)} numbers")
-        short = entry["id"].rsplit("#", 1)[-1]
-        author = entry.get("creator", "") or "unknown author"
-        return CatalogModel(
-            f"{path.stem.lower()}/{short}",
-            entry["name"],
-            category,
-            (size[0], size[1], size[2]),
-            path,
-            entry["model"].lstrip("/"),
-            rotation,
-            f"{entry['name']} by {author}; {licence or path.stem}",
-        )
-    except (KeyError, ValueError) as error:
-        raise LibraryError(f"{path}: model {number}: {error}") from None
+def _model(path: Path, entry: dict[str, str], licence: str) -> CatalogModel | None:
+    # Sizes are in centimeters.
+    size = tuple(float(entry[key]) / 100.0 for key in ("depth", "width", "height"))
+    elevation_m = float(entry.get("elevation", "0")) / 100.0
+    if not np.isfinite([*size, elevation_m]).all() or min(size) <= 0:
+        raise ValueError(f"depth, width, height: must be positive, got {size} m")
+    model_id = f"{path.stem.lower()}/{entry['id'].rsplit('#', 1)[-1]}"
+    category = category_of(entry["name"], entry["category"], (size[0], size[1], size[2]), elevation_m, model_id)
+    if category is None:
+        return None
+    rotation = tuple(float(v) for v in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
+    if len(rotation) != 9:
+        raise ValueError(f"modelRotation has {len(rotation)} numbers")
+    author = entry.get("creator", "") or "unknown author"
+    credit = f"{entry['name']} by {author}; {licence or path.stem}"
+    file = entry["model"].lstrip("/")
+    return CatalogModel(model_id, entry["name"], category, (size[0], size[1], size[2]), path, file, rotation, credit)
 
 
 @lru_cache(maxsize=_KEPT_MODELS)
@@ -160,7 +159,7 @@ def load_model(model: CatalogModel) -> Mesh:
 
 
 class SweetHomeLibrary:
-    """The catalogs of a folder. A model that cannot be read is left out, and listed in ``broken``.
+    """The catalogs of a folder. A model that cannot be read is left out, and listed in ``broken`` with the reason.
 
     Raises:
         LibraryError: the folder has no catalog of a known name; the message names Debian's package.
@@ -179,7 +178,9 @@ class SweetHomeLibrary:
         self._by_category: dict[tuple[str, str], list[CatalogModel]] = {}
         self._by_id: dict[str, CatalogModel] = {}
         for path in catalogs:
-            for model in read_catalog(path):
+            models, unread = read_catalog(path)
+            self.broken.update(unread)
+            for model in models:
                 self._by_category.setdefault((model.category, model.split), []).append(model)
                 self._by_id[model.model_id] = model
 
@@ -195,15 +196,16 @@ class SweetHomeLibrary:
     def fitted(self, category: str, size_m: ArrayLike, split: str, rng: np.random.Generator) -> FittedModel | None:
         """One of the nearest in shape; None where all would be stretched by more than :data:`MOST_STRETCH`."""
         wanted = checked_size(size_m)
-        usable = [m for m in self.models(category, split) if m.model_id not in self.broken]
-        if not usable:
+        models = self.models(category, split)
+        if not models:
             return None
-        distance = shape_distance(np.array([m.size_m for m in usable]), wanted)
-        order = [int(i) for i in np.argsort(distance, kind="stable")[:NEAREST] if distance[i] <= np.log(MOST_STRETCH)]
-        # Drawn once, so that what is broken does not change what the generator gives later.
+        order = nearest(np.array([m.size_m for m in models]), wanted)
+        # Drawn once and in a fixed order, so that what is broken changes nothing else.
         start = int(rng.integers(1 << 30))
         while order:
-            model = usable[order.pop(start % len(order))]
+            model = models[order.pop(start % len(order))]
+            if model.model_id in self.broken:
+                continue
             try:
                 return FittedModel(scaled_to(load_model(model), wanted), f"sweet-home/{model.model_id}")
             except ModelError as error:
