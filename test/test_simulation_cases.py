@@ -18,8 +18,10 @@ from crossover_models.evaluation.trajectory import Trajectory
 from crossover_models.floor_plan import FREE, OCCUPIED
 from crossover_models.geometry import se3_from_se2, transform_points_se3, wrap_angle
 from crossover_models.simulation.defects import with_defects
+from crossover_models.simulation.itinerary import Itinerary
 from crossover_models.simulation.navigation import NoRoute
 from crossover_models.simulation.procedural import generate_building
+from crossover_models.simulation.robot import STEP_S
 from crossover_models.simulation.run import sensor_mounts, simulate
 from crossover_models.simulation.settings import RunSettings
 from crossover_models.simulation.twins import generate_twin_building, twin_places
@@ -153,7 +155,41 @@ def test_in_the_cabin_only_the_cabin_is_seen(lifted: Run) -> None:
         assert np.abs(points[:, :2]).max() < 1.5
 
 
-def test_closed_doors_stop_lidar_and_robot(building: Building, tmp_path: Path) -> None:
+def returns_in_openings(made: Run, building: Building) -> int:
+    """Lidar returns from between the posts of doors, where a plan shows nothing."""
+    T_base_lidar, _ = sensor_mounts(RunSettings(**FAST))
+    count = 0
+    for stamp, message in made.messages("/points"):
+        found = made.truth.at(stamp)
+        assert found is not None and found[0] is not None
+        points = np.frombuffer(message.data.tobytes(), dtype=np.float32).reshape(-1, message.point_step // 4)[:, :3]
+        seen = transform_points_se3(se3_from_se2(found[1]) @ T_base_lidar, points)[:, :2]
+        for door in next(v for v in building.levels if v.level_id == found[0].level_id).doors:
+            start, way = door.segment[0], door.segment[1] - door.segment[0]
+            length = float(np.hypot(*way))
+            along = (seen - start) @ way / length
+            across = np.abs((seen - start) @ np.array([-way[1], way[0]]) / length)
+            count += int(((across < 0.06) & (along > 0.15) & (along < length - 0.15)).sum())
+    return count
+
+
+def test_closed_doors_are_seen(building: Building, tmp_path: Path) -> None:
+    bare = {"furniture_dropped": 1.0, "furniture_added": 0.0, "duration_s": 8.0}
+    opened = run(building, tmp_path / "open", **bare)
+    shut = run(building, tmp_path / "shut", doors_closed=1.0, **bare)
+    assert returns_in_openings(shut, building) > 10 * (1 + returns_in_openings(opened, building))
+
+
+def test_between_legs_nothing_is_interpolated() -> None:
+    way = Itinerary((), np.array([0, 0, 1, 1]), np.array([[0.0, 0, 0], [1, 0, 0], [50, 0, 0], [51, 0, 0]]),
+                    np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]), np.zeros((4, 2)), ())  # fmt: skip
+    assert way.at(way.T_map_base, 0.5 * STEP_S)[0] == pytest.approx(0.5)
+    assert way.at(way.T_map_base, 1.5 * STEP_S)[0] == pytest.approx(1.0)
+    assert way.at(way.T_odom_base, 1.5 * STEP_S)[0] == pytest.approx(1.5)
+    assert way.distance_m == pytest.approx(2.0)
+
+
+def test_closed_doors_leave_a_way(building: Building, tmp_path: Path) -> None:
     made = run(building, tmp_path, duration_s=8.0, doors_closed=1.0, doors_ajar=0.5)
     (doors,) = made.record["doors"].values()
     assert 0 < doors["closed"] < doors["all"], "some stay open, so that the robot can go somewhere"
