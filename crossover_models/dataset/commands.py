@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # Each adds commands of its own; all import in milliseconds.
-_MORE = (
-    "crossover_models.dataset.prepare_command",
-    "crossover_models.dataset.card_commands",
-    "crossover_models.dataset.features_command",
-)
+_MORE = ("crossover_models.dataset.prepare_command", "crossover_models.dataset.features_command")
 _FLAGS = ("rooms", "seed", "library", "rescans", "missing", "views", "clutter", "procthor_share")
 
 
@@ -92,7 +88,10 @@ def run_make(arguments: argparse.Namespace) -> int:
                 progress=report,
             )
         except KeyboardInterrupt:
-            console.print(f"interrupted: finished scans are kept in {arguments.out}; repeat the command to go on")
+            bar.stop()
+            print(
+                f"interrupted: finished scans are kept in {arguments.out}; repeat the command to go on", file=sys.stderr
+            )
             return 130
     arguments.folder = arguments.out
     return run_info(arguments)

@@ -19,7 +19,7 @@ from typing import Any
 from crossover_models.building import BuildingError
 from crossover_models.dataset.room_source import Group, furniture_library, plan_groups
 from crossover_models.dataset.scene import SceneError
-from crossover_models.dataset.scene_file import check_scene, save_scene
+from crossover_models.dataset.scene_file import check_scene, load_scene, save_scene
 from crossover_models.dataset.settings import GENERATOR_VERSION, MakeSettings
 from crossover_models.dataset.simulated import STAGES, StageClock, group_scenes
 from crossover_models.dataset.store import (
@@ -114,13 +114,13 @@ def _finished(folder: Path, groups: list[Group], done: dict[Group, GroupDone], n
     scans = {split: [s for g in groups if g.split == split for s in done[g].scans] for split in SPLITS}
     seconds = {stage: round(sum(result.seconds[stage] for result in done.values()), 2) for stage in STAGES}
     failed = [[f"{g.source} {g.split} {g.number}", done[g].failed] for g in groups if done[g].failed]
-    finish(folder, scans, {**notes, "seconds": seconds, "failed": failed})
-    opened = DataSet.open(folder)
+    paths = (scene_path(folder, split, scan) for split, found in scans.items() for scan in found)
     try:
-        check_splits(opened.scenes(parts=()))
+        check_splits(load_scene(path, ()) for path in paths)
     except SceneError as error:
         raise DataSetError(f"{folder}: splits are not apart: {error}") from None
-    return opened
+    finish(folder, scans, {**notes, "seconds": seconds, "failed": failed})
+    return DataSet.open(folder)
 
 
 _PARTIAL = ".partial"

@@ -13,8 +13,6 @@ from crossover_models.simulation.cad import FurnitureLibrary, open_library
 from crossover_models.simulation.procedural import generate_building
 from crossover_models.simulation.procthor import ProcThorRooms
 
-ROOMS_PER_BUILDING = 8
-"""Of a procedural one: seven and the corridor."""
 _SEEDS = 1_000_000
 
 
@@ -56,10 +54,10 @@ def plan_groups(settings: MakeSettings, procthor: Path | None) -> list[Group]:
         if procthor is not None:
             drawn = min(round(settings.procthor_share * rooms), len(procthor_rooms(procthor, "parametric").ids(split)))
         own = [Group(split, k, "procthor", k, 1) for k in range(drawn)]
-        left, number = rooms - drawn, 0
+        left, number, each = rooms - drawn, 0, settings.rooms_per_building
         while left > 0:
-            own.append(Group(split, len(own), "procedural", number, min(ROOMS_PER_BUILDING, left)))
-            left, number = left - ROOMS_PER_BUILDING, number + 1
+            own.append(Group(split, len(own), "procedural", number, min(each, left)))
+            left, number = left - each, number + 1
         groups += own
     return groups
 
@@ -90,7 +88,7 @@ def group_building(group: Group, settings: MakeSettings, procthor: Path | None) 
         seed,
         split=group.split,
         levels=1,
-        rooms_per_level=ROOMS_PER_BUILDING - 1,
+        rooms_per_level=settings.rooms_per_building - 1,
         building_id=f"p{seed}_{SPLITS.index(group.split)}",
         library=furniture_library(settings.library),
         clutter=settings.clutter,

@@ -19,6 +19,7 @@ class MakeSettings(Settings):
     val_share: float = setting(0.1, "share of rooms for validation", minimum=0.0, maximum=0.5)
     test_share: float = setting(0.15, "share of rooms for test", minimum=0.0, maximum=0.5)
     procthor_share: float = setting(0.4, "share of rooms laid out by ProcTHOR, where it is given", minimum=0, maximum=1)
+    rooms_per_building: int = setting(8, "rooms of a procedural building, its corridor included", minimum=4, maximum=20)
     library: str = setting("auto", "furniture models: auto, sweet-home or parametric")
     clutter: float = setting(0.5, "share of surfaces with small things on them", minimum=0.0, maximum=1.0)
     rescans: float = setting(0.15, "share of rooms scanned a second time after things moved", minimum=0.0, maximum=1.0)

@@ -197,8 +197,7 @@ def check_splits(scenes: Iterator[Scene] | Collection[Scene]) -> None:
     """
     owner: dict[tuple[str, str], str] = {}
     for scene in scenes:
-        marks = {("room", scene.room_id), ("building", scene.building_id)}
-        marks |= {("CAD model", o.cad_id) for o in scene.objects if o.cad_id}
-        for mark in sorted(marks):
+        models = sorted({o.cad_id for o in scene.objects if o.cad_id})
+        for mark in (("building", scene.building_id), ("room", scene.room_id), *(("CAD model", m) for m in models)):
             if owner.setdefault(mark, scene.split) != scene.split:
                 raise SceneError(f"{mark[0]} {mark[1]!r} is in the splits {owner[mark]} and {scene.split}")
