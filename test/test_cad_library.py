@@ -288,8 +288,10 @@ def test_what_is_known_to_be_broken_changes_no_later_choice(tmp_path: Path) -> N
 
 
 def test_of_the_right_shape_the_right_size_comes_first() -> None:
-    sizes = np.array([[0.1, 0.1, 0.2], [0.5, 0.5, 1.0], [0.5, 0.5, 1.1], [1.0, 1.0, 0.2], [0.45, 0.5, 1.2]])
-    assert nearest(sizes, np.array([0.5, 0.5, 1.0])) == [1, 2, 4]
+    sizes = np.array(
+        [[0.1, 0.1, 0.2], [0.5, 0.5, 1.0], [0.5, 0.5, 1.1], [1.0, 1.0, 0.2], [0.45, 0.5, 1.2], [1.0, 1.0, 2.0]]
+    )
+    assert nearest(sizes, np.array([0.5, 0.5, 1.0])) == [1, 2, 5, 4]
 
 
 def _surface(pieces: list[Piece]) -> float:
@@ -410,7 +412,7 @@ def test_the_real_catalogs_load() -> None:
     for model in models[::12]:
         mesh = load_model(model)
         np.testing.assert_allclose(np.ptp(mesh.vertices, axis=0), model.size_m, atol=1e-4)
-        assert len(mesh.faces) <= 2 * FACE_BUDGET, model.model_id
+        assert len(mesh.faces) <= 1.5 * FACE_BUDGET, model.model_id
         assert model.credit and "by unknown author" not in model.credit
     # People call these by other words.
     names = {m.name for m in models}

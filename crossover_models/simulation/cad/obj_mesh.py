@@ -16,7 +16,7 @@ from crossover_models.building import Mesh
 from crossover_models.simulation.cad.simplify import Piece, simplified
 
 FACE_BUDGET = 2500
-"""Triangles a model is simplified to; at most twice as many are left of many loose pieces."""
+"""Triangles a model is simplified to; up to half as many more are left of many loose pieces."""
 _GREY = (160, 160, 160)
 _LEAST_AREA_M2 = 1e-12
 

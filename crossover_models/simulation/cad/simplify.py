@@ -137,9 +137,20 @@ def _reduced(piece: Piece, target: int) -> Piece:
     if reached and area > _KEPT_AREA * whole and (kept > 0.9).all():
         return collapsed
     clustered = _clustered(piece, target)
-    if not reached or not len(clustered.faces):
-        return clustered if len(clustered.faces) else piece
+    if not len(clustered.faces):
+        # Bolts and rods too thin for any grid: their box is all that is seen of them.
+        return collapsed if reached else _box(piece)
+    if not reached:
+        return clustered
     return collapsed if _miss(piece, collapsed) <= _miss(piece, clustered) else clustered
+
+
+def _box(piece: Piece) -> Piece:
+    low, high = piece.points.min(axis=0), piece.points.max(axis=0)
+    corner = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], dtype=np.float64)
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = [(q[0], q[i], q[i + 1]) for q in quads for i in (1, 2)]
+    return Piece(low + corner * (high - low), np.array(faces, dtype=np.int64), piece.color)
 
 
 def _miss(piece: Piece, other: Piece) -> float:
