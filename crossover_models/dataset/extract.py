@@ -26,7 +26,9 @@ _LEAST_PIXELS = 40
 class FeatureSettings(Settings):
     """What decides the features' content, besides the scan and the front ends."""
 
-    spacing_m: float = setting(0.06, "grid on which clouds are thinned", unit="m", minimum=0.01, maximum=0.5)
+    spacing_m: float = setting(
+        0.08, "grid on which clouds are thinned; two thirds of the small voxel", unit="m", minimum=0.01, maximum=0.5
+    )
     crops: int = setting(2, "pictures of an object, those that show most of it; 0 for none", minimum=0, maximum=20)
     cad_points: int = setting(1024, "points on a CAD model", minimum=64, maximum=8192)
     referrals: int = setting(20, "sentences about single objects, spread over all of them", minimum=0, maximum=1000)
