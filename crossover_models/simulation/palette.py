@@ -75,6 +75,11 @@ def paint(rng: np.random.Generator) -> Color:
     return _hsv(rng.random(), rng.uniform(0.08, 0.32), rng.uniform(0.6, 0.9))
 
 
+def accent(rng: np.random.Generator) -> Color:
+    """A single wall of another color: deeper than paint, duller than cloth."""
+    return _hsv(rng.random(), rng.uniform(0.08, 0.42), rng.uniform(0.4, 0.8))
+
+
 def carpet(rng: np.random.Generator) -> Color:
     """Floor covering: muted."""
     return _hsv(rng.random(), rng.uniform(0.03, 0.38), rng.uniform(0.25, 0.68))

@@ -41,7 +41,7 @@ def structure_mesh(layout: Layout, rng: np.random.Generator, painter: np.random.
         if painter is not None:
             for side in (wall.below, wall.above):
                 if side != OUTSIDE and painter.random() < _ACCENTS:
-                    sides[side] = palette.fabric(painter) if painter.random() < 0.5 else palette.paint(painter)
+                    sides[side] = palette.accent(painter) if painter.random() < 0.5 else palette.paint(painter)
             _add_skirting(b, wall, openings, trim)
         _add_wall(b, wall, openings, layout.height_m, sides, trim)
     return b.mesh()

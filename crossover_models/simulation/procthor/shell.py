@@ -100,7 +100,7 @@ def _draw_finish(room: RawRoom, rng: np.random.Generator) -> _Finish:
     paint = palette.paint(rng)
     walls = [paint] * len(room.outline)
     if rng.random() < 0.3:
-        walls[int(rng.integers(len(walls)))] = palette.fabric(rng)
+        walls[int(rng.integers(len(walls)))] = palette.accent(rng)
     dado = palette.paint(rng) if rng.random() < 0.2 else None
     trim = palette.white(rng) if rng.random() < 0.7 else palette.wood(rng)
     return _Finish(floor, palette.white(rng), trim, tuple(walls), dado, rng.uniform(0.85, 1.2), palette.paint(rng))
