@@ -251,6 +251,8 @@ def test_a_lift_ride_is_recovered_from_on_the_other_level() -> None:
     assert found.recoveries[0].after_s == pytest.approx(2.0)
     never_arrived = TrueRun(true_run(40.0).trajectory, (Event("lift", START + 20 * 10**9),))
     assert judged(never_arrived, [], "lift").recoveries == (), "the run was over before the ride"
+    late = true_run(30.0, lift_s=20.0)
+    assert judged(late, following(late, 2.0, 20.0), "lift").recoveries == (), "10 s are no time to recover and hold it"
     stays = following(run, 2.0, 20.0) + following(run, 20.0, 40.0, level=A, place="")
     assert figures([judged(run, stays, "lift")])["lift_recovery"] == 0.0
 

@@ -46,7 +46,7 @@ def add_command(subparsers: Any) -> None:
         "--runs", type=int, default=DEFAULT_RUNS, metavar="N", help=f"a case and building ({DEFAULT_RUNS})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of runs, defects and bootstrap (default 0)")
-    parser.add_argument("--duration", type=float, metavar="S", help="of every run; default: by case, 30 to 52 s")
+    parser.add_argument("--duration", type=float, metavar="S", help="of every run; default: by case, 30 to 60 s")
     parser.add_argument(
         "--localizer",
         action="append",

@@ -15,6 +15,7 @@ from crossover_models.evaluation.buildings.beside import (
     TrueRun,
     carried_ns,
     false_fixes,
+    may_recover,
     put_beside,
     travelled_m,
     true_at,
@@ -77,7 +78,7 @@ class JudgedRun:
         probability: of the answer, NaN where it gave none or names nothing.
         answer_right: for the AUROC: right place, and within 1 m and 30 deg if a pose is announced.
         fix_at: index of the first instant of the first fix, None if there is none before the first event.
-        recoveries: one an event.
+        recoveries: one an event, but for those too near to the end of the run to tell.
         false_fixes_s: run time of each false fix.
         levels: of the announced poses, None where none is.
         xy_m: (G, 2) of the announced poses, NaN where none is.
@@ -166,7 +167,11 @@ def judge_run(
             [b is not None and b.place_right and (p is None or p.right) for b, p in zip(named, posed, strict=True)]
         ),
         _first_held(fixed & (grid < first_ns)),
-        tuple(_recovery(event.kind, since, grid, answer_ns, fixed, start) for event, since in carried),
+        tuple(
+            _recovery(event.kind, since, grid, answer_ns, fixed, start)
+            for event, since in carried
+            if may_recover(since, truth)
+        ),
         tuple((stamp - start) * 1e-9 for stamp in false_fixes(beside, breaks)),
         tuple(None if b is None else b.answer.level for b in posed),
         np.array([_xy(b) for b in posed]).reshape(-1, 2),
