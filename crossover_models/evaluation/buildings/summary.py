@@ -50,7 +50,7 @@ DEFINITIONS: Mapping[str, tuple[str, str]] = {
     "error_deg_median": ("deg", "median heading error likewise"),
     "kidnap_recovery": (
         "",
-        "share of kidnappings (11 s or more before the end) after which a fix as in cold_start_success began within 10 s",
+        "share of kidnappings, 11 s or more before the end, after which a fix as in cold_start_success began in 10 s",
     ),
     "lift_recovery": ("", "the same for lift rides, from the arrival on the other level"),
     "coverage_2sigma": (
