@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from crossover_models.building import Mesh
 from crossover_models.dataset import features_make
@@ -191,6 +194,19 @@ def test_a_job_goes_on_and_remakes_what_is_damaged_or_stale(data_set: Path, tmp_
 def _flipped(content: bytes) -> bytes:
     at = len(content) - 40
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def test_sound_arrays_that_are_not_those_written_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_features(path, features_of(planted()), "key")
+    with safe_open(path, framework="numpy") as stream:
+        tensors, metadata = {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata()  # noqa: SIM118
+    ids = np.frombuffer(zlib.decompress(tensors["object_crops"].tobytes()), np.uint8).copy()
+    ids[0] += 1
+    tensors["object_crops"] = np.frombuffer(zlib.compress(ids.tobytes(), 6), np.uint8)
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(FeaturesError, match="not the one it was written with"):
+        load_features(path)
 
 
 def test_another_scene_makes_its_features_stale(data_set: Path, tmp_path: Path) -> None:
