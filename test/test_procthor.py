@@ -80,11 +80,11 @@ def house():
         "walls": walls,
         "objects": [
             thing("sofa", "Sofa_1", 0.5, 1.2, 90.0, children=[thing("p", "pillow_1", 0.45, 1.2, 90.0, y=0.52)]),
-            thing("table", "Table_1", 1.5, 3.2, 0.0, children=[thing("v", "Vase_1", 1.2, 3.1, 30.0, y=0.87)]),
+            thing("table", "Table_1", 1.5, 3.2, 0.0, children=[thing("v", "Vase_1", 1.2, 3.1, 30.0, y=0.95)]),
             # Under the table up to its back, facing it.
             thing("chair", "Chair_1", 1.5, 2.9, 0.0),
             thing("picture", "Painting_1", 5.98, 1.0, 270.0, y=1.6),
-            thing("fridge", "Fridge_1", 2.6, 0.4, 0.0, children=[thing("t", "Tomato_1", 2.6, 0.4, y=0.9)]),
+            thing("fridge", "Fridge_1", 2.6, 0.4, 0.0, children=[thing("t", "Tomato_1", 2.6, 0.4, y=1.5)]),
         ],
     }
 
