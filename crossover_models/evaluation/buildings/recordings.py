@@ -52,13 +52,14 @@ class Recording:
 
 @cache
 def source_digest(excluded: tuple[str, ...] = (), roots: tuple[Path, ...] = (PACKAGE,)) -> str:
-    """Of the program itself: sources and weights under ``roots``, but for the folders ``excluded`` at their top."""
+    """Of the program itself: sources and weights under ``roots``, but for the folders ``excluded`` (relative)."""
     sums = []
     for root in roots:
         for path in sorted(root.rglob("*")):
-            parts = path.relative_to(root).parts
-            if path.suffix in (".py", ".json", ".safetensors") and parts[0] not in excluded:
-                sums.append(["/".join((root.name, *parts)), hashlib.sha256(path.read_bytes()).hexdigest()])
+            name = path.relative_to(root).as_posix()
+            left_out = any(name.startswith(f"{folder}/") for folder in excluded)
+            if path.suffix in (".py", ".json", ".safetensors") and not left_out:
+                sums.append([f"{root.name}/{name}", hashlib.sha256(path.read_bytes()).hexdigest()])
     return digest([crossover_models.__version__, sums])
 
 
