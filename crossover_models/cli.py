@@ -18,6 +18,7 @@ from crossover_models import __version__
 COMMANDS = (
     "crossover_models.map_database.commands",
     "crossover_models.simulation.commands",
+    "crossover_models.dataset.commands",
     "crossover_models.training.commands",
     "crossover_models.reference.commands",
 )

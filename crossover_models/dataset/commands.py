@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 # Each adds commands of its own; all import in milliseconds.
-_MORE = ("crossover_models.dataset.prepare_command", "crossover_models.dataset.features_command")
+_MORE = (
+    "crossover_models.dataset.prepare_command",
+    "crossover_models.dataset.features_command",
+    "crossover_models.dataset.card_commands",
+)
 _FLAGS = ("rooms", "seed", "library", "rescans", "missing", "views", "clutter", "procthor_share")
 
 

@@ -92,4 +92,5 @@ def group_building(group: Group, settings: MakeSettings, procthor: Path | None) 
         building_id=f"p{seed}_{SPLITS.index(group.split)}",
         library=furniture_library(settings.library),
         clutter=settings.clutter,
+        finishes=True,
     )
