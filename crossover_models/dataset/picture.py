@@ -137,7 +137,7 @@ def cad_picture(thing: SceneObject) -> Picture:
     )
     look = Appearance((Light(np.array([2.5, 1.5, 3.5]), np.full(3, 3.0)),), np.full(3, 0.55), np.ones(3), 1.0, 2.2, 0.0)
     angle = np.deg2rad(35.0)
-    at = np.array([1.9 * np.cos(angle), 1.9 * np.sin(angle), 1.15])
+    at = np.array([2.1 * np.cos(angle), 2.1 * np.sin(angle), 1.3])
     pose = optical_pose(at, angle + np.pi, np.deg2rad(22.0))
     camera = PinholeCamera(_TILE[0], _TILE[1], 44.0)
     picture = render(RayScene([floor, mesh]), look, camera, pose, np.random.default_rng(0)).image

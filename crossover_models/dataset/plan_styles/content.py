@@ -34,6 +34,7 @@ class PlanContent:
         windows: (2, 2) segments of the panes in the window.
         outline: (N, 2) of the room.
         pieces: furniture with any part in the window.
+        rooms: (N, 2) outline of the room that each piece stands in.
         origin: (2,) of the scene frame in the map frame.
     """
 
@@ -46,6 +47,7 @@ class PlanContent:
     windows: tuple[NDArray[np.float64], ...]
     outline: NDArray[np.float64]
     pieces: tuple[Furnishing, ...]
+    rooms: tuple[NDArray[np.float64], ...]
     origin: NDArray[np.float64]
 
 
@@ -71,20 +73,23 @@ def plan_content(level: Level, place: Place, rng: np.random.Generator) -> PlanCo
 
     doors = tuple((d.segment - origin, d.kind) for d in level.doors if near(d.segment - origin))
     panes = () if level.structure is None else tuple(p - origin for p in pane_segments(level.structure))
-    pieces = tuple(
-        f for p in level.places for f in p.furnishings if near(f.mesh.vertices[:, :2].astype(np.float64) - origin)
-    )
+    shown = [
+        (f, p.polygon - origin)
+        for p in level.places
+        for f in p.furnishings
+        if near(f.mesh.vertices[:, :2].astype(np.float64) - origin)
+    ]
+    pieces, rooms = tuple(f for f, _ in shown), tuple(room for _, room in shown)
     windows = tuple(p for p in panes if near(p))
     walls = _outlines(cells == OCCUPIED, low, res)
-    return PlanContent(low, high, cells, res, walls, doors, windows, outline, pieces, origin)
+    return PlanContent(low, high, cells, res, walls, doors, windows, outline, pieces, rooms, origin)
 
 
 def _outlines(
     solid: NDArray[np.bool_], low: NDArray[np.float64], resolution_m: float
 ) -> tuple[NDArray[np.float64], ...]:
     """Outlines along the cells' edges, staircases of slanted walls straightened."""
-    # Contours run through the middle of border pixels: on a raster twice as fine, grown by one, these lie half a
-    # cell of the fine raster outside the solid's true edge, everywhere alike.
+    # Contours run through the middle of border pixels: on a finer raster that is close enough to the solid's edge.
     fine = 4
     big = np.asarray(np.kron(solid.astype(np.uint8), np.ones((fine, fine), dtype=np.uint8)), dtype=np.uint8)
     contours, _ = cv2.findContours(big, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

@@ -121,7 +121,7 @@ def _drawing(style: str, content: PlanContent, rng: np.random.Generator) -> Plan
     if look.floor is not None:
         canvas.fill([content.outline], look.floor)
     if look.furnished:
-        for symbol in draw_symbols(content.pieces, content.origin, content.outline, rng):
+        for symbol in draw_symbols(content.pieces, content.rooms, content.origin, content.outline, rng):
             paint_symbol(canvas, symbol, look.ink, look.piece)
     walls = list(content.walls)
     if look.wall is not None:

@@ -36,6 +36,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str, tuple[float, float]], ...] = (
     (("plant", "lamp", "bin", "basket"), "plant", (0.45, 0.45)),
     (("wardrobe", "cabinet", "shel", "locker", "dresser", "fridge", "cupboard", "rack"), "storage", (0.5, 1.0)),
 )
+_MADE_UP_KINDS = (("chair", (0.5, 0.5)), ("box", (0.4, 0.5)), ("plant", (0.45, 0.45)), ("storage", (0.4, 0.9)))
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,23 @@ def footprint(piece: Furnishing) -> tuple[NDArray[np.float64], tuple[float, floa
 
 
 def draw_symbols(
-    pieces: tuple[Furnishing, ...], origin: NDArray[np.float64], room: NDArray[np.float64], rng: np.random.Generator
+    pieces: tuple[Furnishing, ...],
+    rooms: tuple[NDArray[np.float64], ...],
+    origin: NDArray[np.float64],
+    room: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> tuple[Symbol, ...]:
     """What of the furniture is drawn, and how far from the truth; a few pieces are drawn that are not there.
 
     Args:
         pieces: furniture in the map frame.
+        rooms: (N, 2) outline in the scene frame of the room of each piece; nobody draws a bed through a wall.
         origin: (2,) of the scene frame.
         room: (N, 2) outline in the scene frame, where made-up pieces are drawn.
         rng: of the draftsman.
     """
     out = []
-    for piece in pieces:
+    for piece, own in zip(pieces, rooms, strict=True):
         pose, size = footprint(piece)
         if piece.mesh.vertices[:, 2].min() > _HIGHEST_FOOT_M or min(size) < 0.1 or max(size) < _LEAST_SIDE_M:
             continue
@@ -94,12 +100,23 @@ def draw_symbols(
             turn += float(rng.choice([np.pi / 2, np.pi, -np.pi / 2]))
         at = np.add(pose, [*rng.normal(0.0, _POSITION_M, 2), turn])
         at[:2] -= origin
-        out.append(Symbol(shape, at, (float(drawn[0]), float(drawn[1]))))
+        out.append(_within(Symbol(shape, at, (float(drawn[0]), float(drawn[1]))), own))
     for _ in range(rng.binomial(max(1, len(pieces)), MADE_UP)):
-        shape, usual = _KINDS[int(rng.integers(len(_KINDS)))][1:]
+        shape, usual = _MADE_UP_KINDS[int(rng.integers(len(_MADE_UP_KINDS)))]
         at = rng.uniform(room.min(axis=0), room.max(axis=0))
-        out.append(Symbol(shape, np.array([*at, rng.choice([0.0, np.pi / 2, np.pi, -np.pi / 2])]), usual))
+        pose = np.array([*at, rng.choice([0.0, np.pi / 2, np.pi, -np.pi / 2])])
+        out.append(_within(Symbol(shape, pose, usual), room))
     return tuple(out)
+
+
+def _within(symbol: Symbol, room: NDArray[np.float64]) -> Symbol:
+    """Pushed into the rectangle around a room, as far as it fits."""
+    x, y, yaw = symbol.pose
+    half = np.abs([[np.cos(yaw), np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]) @ np.array(symbol.size_m) / 2
+    low, high = room.min(axis=0) + half, room.max(axis=0) - half
+    middle = (low + high) / 2
+    at = np.clip([x, y], np.minimum(low, middle), np.maximum(high, middle))
+    return Symbol(symbol.shape, np.array([*at, yaw]), symbol.size_m)
 
 
 def paint_symbol(canvas: Canvas, symbol: Symbol, ink: Ink, fill: Ink | None) -> None:
