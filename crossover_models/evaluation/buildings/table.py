@@ -1,4 +1,4 @@
-"""The benchmark's figures for people: a column a localizer beside the targets, and a column a case."""
+"""The benchmark's figures for people: a column a localizer beside the targets, and a row a case."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ ROWS = (
     ),
     (("cpu_per_s", "CPU (s a second)", 2), ("peak_mb", "peak memory (MB)", 0)),
 )
+# The figures of a case in a terminal; all of them, with more digits, are in the JSON.
+CASE_COLUMNS = (
+    ("runs", "runs", 0),
+    ("cold_start_success", "start\n[%]", "%"),
+    ("metres_to_fix_median", "way\n[m]", 1),
+    ("false_fixes", "false", 0),
+    ("again", "again\n[%]", "%"),
+    ("place_top1", "place\n[%]", "%"),
+    ("error_m_median", "error\n[m]", 3),
+    ("error_deg_median", "error\n[deg]", 1),
+    ("coverage_2sigma", "2 sig\n[%]", "%"),
+    ("auroc", "AUROC", 2),
+)
+CASES_CAPTION = (
+    "start: right within 10 m of way; way to the first fix; false fixes; again: found itself after kidnap or lift; "
+    "place named right over time; 2 sig: share of poses within"
+)
 
 
 def localizers_table(results: Mapping[str, Any]) -> Table:
@@ -42,8 +59,22 @@ def localizers_table(results: Mapping[str, Any]) -> Table:
 
 
 def cases_table(results: Mapping[str, Any], name: str) -> Table:
-    """A column a case of one localizer."""
-    return _table(f"{name}, case by case", results["localizers"][name]["cases"], targets=False)
+    """A row a case of one localizer, as much of each as fits a terminal of 80 columns."""
+    title = f"{name}, case by case (simulated)"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), caption=CASES_CAPTION)
+    table.caption_justify = "left"
+    table.add_column("case", no_wrap=True)
+    for _, head, _ in CASE_COLUMNS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for case, figures in results["localizers"][name]["cases"].items():
+        cells = []
+        for key, _, digits in CASE_COLUMNS:
+            value = figures.get(key)
+            if key == "again":
+                value = figures["lift_recovery"] if figures["kidnap_recovery"] is None else figures["kidnap_recovery"]
+            cells.append("-" if value is None else f"{100.0 * value:.0f}" if digits == "%" else _shown(value, digits))
+        table.add_row(case, *cells)
+    return table
 
 
 def _table(title: str, columns: Mapping[str, Mapping[str, Any]], targets: bool) -> Table:
@@ -52,8 +83,7 @@ def _table(title: str, columns: Mapping[str, Mapping[str, Any]], targets: bool) 
     if targets:
         table.add_column("target", justify="right", style="dim", no_wrap=True)
     for name in columns:
-        # Narrow enough for all cases side by side.
-        table.add_column(name.replace("-", "-\n") if not targets else name, justify="right", no_wrap=True)
+        table.add_column(name.replace("-", "-\n"), justify="right")
     for group in ROWS:
         for key, name, digits in group:
             cells = [_cell(figures, key, digits) for figures in columns.values()]
