@@ -36,14 +36,14 @@ ROWS = (
 # The figures of a case in a terminal; all of them, with more digits, are in the JSON.
 CASE_COLUMNS = (
     ("runs", "runs", 0),
-    ("cold_start_success", "start\n[%]", "%"),
-    ("metres_to_fix_median", "way\n[m]", 1),
+    ("cold_start_success", "start\n(%)", "%"),
+    ("metres_to_fix_median", "way\n(m)", 1),
     ("false_fixes", "false", 0),
-    ("again", "again\n[%]", "%"),
-    ("place_top1", "place\n[%]", "%"),
-    ("error_m_median", "error\n[m]", 3),
-    ("error_deg_median", "error\n[deg]", 1),
-    ("coverage_2sigma", "2 sig\n[%]", "%"),
+    ("again", "again\n(%)", "%"),
+    ("place_top1", "place\n(%)", "%"),
+    ("error_m_median", "error\n(m)", 3),
+    ("error_deg_median", "error\n(deg)", 1),
+    ("coverage_2sigma", "2 sig\n(%)", "%"),
     ("auroc", "AUROC", 2),
 )
 CASES_CAPTION = (
