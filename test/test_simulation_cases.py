@@ -20,12 +20,14 @@ from crossover_models.floor_plan import FREE, OCCUPIED
 from crossover_models.geometry import se3_from_se2, transform_points_se3, wrap_angle
 from crossover_models.simulation.defects import with_defects
 from crossover_models.simulation.itinerary import Itinerary
-from crossover_models.simulation.navigation import NoRoute
+from crossover_models.simulation.navigation import DrivableGround, NoRoute
 from crossover_models.simulation.procedural import generate_building
+from crossover_models.simulation.raycast import RayScene
 from crossover_models.simulation.robot import STEP_S
 from crossover_models.simulation.run import sensor_mounts, simulate
 from crossover_models.simulation.settings import RunSettings
-from crossover_models.simulation.twins import generate_twin_building, twin_places
+from crossover_models.simulation.survey import level_meshes
+from crossover_models.simulation.twins import generate_twin_building, generate_twin_rooms, twin_places
 from crossover_models.simulation.world import BuildingWorld
 
 FAST: dict[str, Any] = {"camera": False, "lidar_hz": 2.0, "lidar_azimuths": 90, "odom_hz": 10.0}
@@ -268,6 +270,34 @@ def test_twin_storeys_are_copies_with_names_of_their_own() -> None:
             for f, g in zip(a.furnishings, b.furnishings, strict=True):
                 assert f.object_id != g.object_id and (f.mesh.vertices == g.mesh.vertices).all()
     assert len({place.place_id for level in building.levels for place in level.places}) == len(twins)
+
+
+def test_twin_rooms_are_copies_from_inside() -> None:
+    building = generate_twin_rooms(3, pairs=3)
+    level, twins = building.levels[0], twin_places(building)
+    scene = RayScene(level_meshes(level))
+    rooms = [p for p in level.places if p.category != "corridor"]
+    assert len(rooms) == 6 and set(twins) == {p.place_id for p in rooms} and len(twins[rooms[0].place_id]) == 5
+    first = rooms[0]
+    low, high = first.polygon.min(axis=0), first.polygon.max(axis=0)
+    spot = (low + high) / 2
+    ways = np.column_stack([*(f(np.linspace(0, 2 * np.pi, 90)) for f in (np.cos, np.sin)), np.zeros(90)])
+    seen, _ = scene.cast([*spot, 1.2], ways)
+    inside = seen < np.hypot(*(high - low))
+    for room in rooms[1:]:
+        middle = (room.polygon.min(axis=0) + room.polygon.max(axis=0)) / 2
+        turned = ways if abs(middle[1] - spot[1]) < 0.01 else -ways
+        other, face = scene.cast([*middle, 1.2], turned)
+        # Beyond the door lies another part of the corridor.
+        assert (np.abs(other - seen)[inside] < 1e-3).mean() > 0.9
+        _, here = scene.cast([*spot, 1.2], ways)
+        same = (scene.face_colors[face] == scene.face_colors[here]).all(axis=1)
+        assert same[inside].mean() > 0.9
+        kinds = [sorted(f.category for f in p.furnishings) for p in (first, room)]
+        assert kinds[0] == kinds[1] and kinds[0]
+    grounds = DrivableGround(level.plan, [f.mesh for p in level.places for f in p.furnishings], 0.25)
+    label = grounds.main_region([p.polygon for p in level.places])
+    assert sum(len(grounds.cells_in(p.polygon, label)) > 0 for p in level.places) == len(level.places)
 
 
 def test_the_command_takes_the_hard_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 # Seeds of buildings that nothing was trained, validated or tuned on: `crossover train --seed S` uses S * 100,000 and
 # the next ones, settings were chosen on 101 to 112. Every seed from here on is the benchmark's.
 FIRST_SEED = 700_000_001
-KINDS = "procedural:SEED[:LEVELS[:ROOMS]], twins:SEED, rmf:PATH, ifc:PATH, or twins:PATH for a building of look-alikes"
+KINDS = (
+    "procedural:SEED[:LEVELS[:ROOMS]], twins:SEED (odd: equal rooms, even: equal storeys), rmf:PATH, ifc:PATH, "
+    "or twins:PATH for a building of look-alikes"
+)
 DEFAULT_BUILDINGS = (
     f"procedural:{FIRST_SEED}:2:6",
     f"procedural:{FIRST_SEED + 1}:3:6",

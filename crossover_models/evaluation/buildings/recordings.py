@@ -181,9 +181,9 @@ def read_building(spec: BuildingSpec) -> Building:
         return read_source(str(spec.path))
     numbers = spec.numbers
     if spec.kind == "twins":
-        from crossover_models.simulation.twins import generate_twin_building
+        from crossover_models.simulation.twins import generate_twin_building, generate_twin_rooms
 
-        return generate_twin_building(numbers[0])
+        return generate_twin_rooms(numbers[0]) if numbers[0] % 2 else generate_twin_building(numbers[0])
     from crossover_models.simulation.procedural import generate_building
 
     return generate_building(numbers[0], split="test", levels=numbers[1], rooms_per_level=numbers[2])
