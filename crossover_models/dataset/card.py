@@ -19,6 +19,7 @@ Progress = Callable[[str, int, int], None]
 _EXAMPLES = 2
 _SIMULATED = """\
 Everything here is **simulated**: no sensor of any real room was involved.
+
 - **Rooms.** Layouts are drawn by a generator (rooms along a corridor, doors, windows, furniture by type of room)
   or, where ProcTHOR was given, taken from ProcTHOR-10K's single rooms (Apache-2.0). A share of surfaces carries
   small things.
