@@ -12,9 +12,9 @@ from torch import Tensor
 from crossover_models.sparse.tensor import KernelMap, SparseTensor, pack, pack_offset, unpack
 
 
-def kernel_offsets(kernel_size: int) -> Tensor:
-    """(K^3, 3) int64 offsets in units of the tensor stride, x fastest."""
-    start = -(kernel_size // 2) if kernel_size % 2 else 0
+def kernel_offsets(kernel_size: int, *, centered: bool = True) -> Tensor:
+    """(K^3, 3) int64 offsets in units of the tensor stride, x fastest; odd kernels not ``centered`` start at 0 too."""
+    start = -(kernel_size // 2) if centered and kernel_size % 2 else 0
     steps = torch.arange(start, start + kernel_size)
     z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
     return torch.stack([x.ravel(), y.ravel(), z.ravel()], dim=1)
@@ -31,36 +31,52 @@ def strided_keys(x: SparseTensor, stride: int) -> Tensor:
     return known
 
 
-def match(in_keys: Tensor, out_keys: Tensor, offsets: Tensor) -> KernelMap:
+def match(in_keys: Tensor, out_keys: Tensor, offsets: Tensor, step: int) -> KernelMap:
     """For every offset (K, 3), in voxels, the rows with ``in = out + offset``.
 
+    Only the first offset of a column along z is searched for: z is the keys' last field, so once the place of a key is
+    known, that of the key one ``step`` above is the next row where the first was there, and the same where it was not.
+
     Args:
-        in_keys: (N,) sorted.
-        out_keys: (M,) sorted.
-        offsets: (K, 3) int64.
+        in_keys: (N,) sorted, of voxels at multiples of ``step``.
+        out_keys: (M,) sorted, likewise.
+        offsets: (K, 3) int64, multiples of ``step``.
+        step: tensor stride of the inputs, in voxels.
     """
-    wanted = out_keys[None, :] + pack_offset(offsets).to(out_keys.device)[:, None]
-    row = torch.searchsorted(in_keys, wanted).clamp_(max=len(in_keys) - 1)
-    hit = in_keys[row] == wanted
-    out_rows = torch.arange(len(out_keys), device=out_keys.device)
-    return [(row[k][hit[k]], out_rows[hit[k]]) for k in range(len(offsets))]
+    shifts: list[int] = pack_offset(offsets).tolist()
+    pairs: dict[int, tuple[Tensor, Tensor]] = {}
+    row = hit = out_keys  # of the shift before; set by the first search
+    before: int | None = None
+    for shift in sorted(shifts):
+        wanted = out_keys + shift
+        row = torch.searchsorted(in_keys, wanted) if before is None or shift != before + step else row + hit
+        hit = in_keys[row.clamp(max=len(in_keys) - 1)] == wanted
+        out_rows = hit.nonzero()[:, 0]
+        pairs[shift] = (row.index_select(0, out_rows), out_rows)
+        before = shift
+    return [pairs[shift] for shift in shifts]
 
 
-def forward_map(x: SparseTensor, kernel_size: int, stride: int) -> tuple[Tensor, KernelMap]:
-    """Output keys (M,) and kernel map of a convolution or pooling layer on ``x``; cached."""
+def forward_map(x: SparseTensor, kernel_size: int, stride: int, *, pooling: bool = False) -> tuple[Tensor, KernelMap]:
+    """Output keys (M,) and kernel map of a convolution or pooling layer on ``x``; cached.
+
+    Pooling with as large a kernel as stride takes whole cells, 0..K-1 from the output's corner, even where K is odd.
+    """
+    cells = pooling and kernel_size == stride
     out_keys = x.keys if stride == 1 else strided_keys(x, stride)
-    name = (x.stride, kernel_size, stride, False)
+    name = (x.stride, kernel_size, stride, "cells" if cells else "forward")
     known = x.cache.maps.get(name)
     if known is None:
-        offsets = kernel_offsets(kernel_size) * x.stride
+        offsets = kernel_offsets(kernel_size, centered=not cells) * x.stride
         if stride == 1 and kernel_size % 2:
-            # The map of -o is the map of o with its sides exchanged, so half the look-ups do.
-            half = len(offsets) // 2
-            lower = match(x.keys, x.keys, offsets[:half])
+            # The map of -o is the map of o with its sides exchanged, so half the look-ups do: those of whole columns.
+            lower = (pack_offset(offsets) < 0).nonzero()[:, 0]
             everyone = torch.arange(len(x.keys), device=x.keys.device)
-            known = [*lower, (everyone, everyone), *[(out, inside) for inside, out in reversed(lower)]]
+            known = [(everyone, everyone)] * len(offsets)
+            for k, (inside, out) in zip(lower.tolist(), match(x.keys, x.keys, offsets[lower], x.stride), strict=True):
+                known[k], known[-1 - k] = (inside, out), (out, inside)
         else:
-            known = match(x.keys, out_keys, offsets)
+            known = match(x.keys, out_keys, offsets, x.stride)
         x.cache.maps[name] = known
     return out_keys, known
 
@@ -82,9 +98,9 @@ def transposed_map(x: SparseTensor, kernel_size: int, stride: int) -> tuple[Tens
     if out_keys is None:
         spread = x.keys[None, :] + pack_offset(offsets).to(x.keys.device)[:, None]
         out_keys = x.cache.keys[target] = torch.unique(spread)
-    name = (x.stride, kernel_size, stride, True)
+    name = (x.stride, kernel_size, stride, "transposed")
     known = x.cache.maps.get(name)
     if known is None:
-        known = [(coarse, fine) for fine, coarse in match(out_keys, x.keys, offsets)]
+        known = [(coarse, fine) for fine, coarse in match(out_keys, x.keys, offsets, target)]
         x.cache.maps[name] = known
     return out_keys, known

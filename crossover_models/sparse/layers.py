@@ -104,7 +104,7 @@ class AveragePool(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) at stride t -> (M, C) at stride t * stride."""
-        keys, pairs = forward_map(x, self.kernel_size, self.stride)
+        keys, pairs = forward_map(x, self.kernel_size, self.stride, pooling=True)
         total = x.features.new_zeros(len(keys), x.features.shape[1])
         count = x.features.new_zeros(len(keys), 1)
         for in_rows, out_rows in pairs:
@@ -114,7 +114,10 @@ class AveragePool(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """Maximum over the occupied voxels under the kernel."""
+    """Maximum over the occupied voxels under the kernel.
+
+    Zero where a kernel smaller than its stride meets none (MinkowskiEngine leaves the most negative number there).
+    """
 
     def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__()
@@ -122,7 +125,7 @@ class MaxPool(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) at stride t -> (M, C) at stride t * stride."""
-        keys, pairs = forward_map(x, self.kernel_size, self.stride)
+        keys, pairs = forward_map(x, self.kernel_size, self.stride, pooling=True)
         in_rows, out_rows = (torch.cat(side) for side in zip(*pairs, strict=True))
         index = out_rows[:, None].expand(-1, x.features.shape[1])
         start = x.features.new_zeros(len(keys), x.features.shape[1])

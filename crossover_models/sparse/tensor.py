@@ -64,10 +64,13 @@ KernelMap = list[tuple[Tensor, Tensor]]
 
 @dataclass
 class CoordinateCache:
-    """Coordinate sets (by tensor stride) and kernel maps of one network pass, so that each is computed once."""
+    """What one network pass computes once: coordinate sets by tensor stride, kernel maps.
+
+    Maps are known by tensor stride, kernel, stride and whether the layer is ``forward``, ``cells`` or ``transposed``.
+    """
 
     keys: dict[int, Tensor] = field(default_factory=dict)
-    maps: dict[tuple[int, int, int, bool], KernelMap] = field(default_factory=dict)
+    maps: dict[tuple[int, int, int, str], KernelMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
