@@ -1,7 +1,8 @@
 """The ``crossover`` command line: everything that is not a node.
 
 Each command lives beside its code as ``add_command(subparsers)``, which sets ``run``: a function from the parsed
-arguments to an exit status. What a user did wrong is one line on stderr and status 2; an interrupt is 130.
+arguments to an exit status, and ``resumes`` where repeating it goes on with what was interrupted. What a user did wrong
+is one line on stderr and status 2; an interrupt is 130.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ BENCHMARKS = (
     "crossover_models.evaluation.laser2d",
     "crossover_models.evaluation.retrieval",
     "crossover_models.evaluation.buildings.commands",
+    "crossover_models.evaluation.sparse_convolution",
 )
 
 AddCommand = Callable[[Any], None]
@@ -60,7 +62,8 @@ def main(argv: Sequence[str] | None = None, extra: Sequence[AddCommand] = ()) ->
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        print(f"crossover {arguments.command}: interrupted", file=sys.stderr)
+        how = "; repeat the command to go on" if getattr(arguments, "resumes", False) else ""
+        print(f"crossover {arguments.command}: interrupted{how}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

@@ -153,3 +153,9 @@ def test_pictures_show_scans(data: Path, tmp_path: Path) -> None:
     assert sheet is not None and one is not None and len(np.unique(sheet.reshape(-1, 3), axis=0)) > 50
     assert main(["data", "show", str(data), "--out", str(tmp_path / "c.png"), "--scan", "nobody"]) == 2
     assert main(["data", "show", str(data), "--out", str(tmp_path / "c.png"), "--scans", "0"]) == 2
+
+
+def test_a_picture_of_no_known_kind_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "show", str(data), "--out", str(tmp_path / "a.xyz"), "--scans", "1"]) == 2
+    assert capsys.readouterr().err.strip().endswith("a.xyz: must end in one of .png, .jpg, .jpeg")
+    assert not list(tmp_path.glob("a.xyz*"))

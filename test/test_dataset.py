@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,3 +217,19 @@ def test_changes_between_scans_are_read_from_poses() -> None:
     assert scene_changes(first, again) == SceneChanges(("b", "c"), ("d",), ("e",))
     with pytest.raises(SceneError, match="different rooms"):
         scene_changes(first, replace(again, room_id="q"))
+
+
+def test_who_cannot_write_leaves_nothing_and_may_begin_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info, folder = DataSetInfo("simulated", "crossover data make", SETTINGS), tmp_path / "set"
+
+    def full(stream: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(DataSetError, match=r"dataset\.json: cannot be written: No space left on device; repeat"):
+            begin(folder, info)
+    assert list(folder.iterdir()) == []
+    # As one leaves it who is killed in that moment.
+    (folder / "dataset.json.partial").write_text("{")
+    assert begin(folder, info) == info and read_info(folder) == info

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import zlib
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,3 +239,29 @@ def test_the_command_says_what_a_scan_weighs(
     assert arguments.run(arguments) == 0
     out = capsys.readouterr().out
     assert "3 scans (3 made now, 0 already there)" in out and "MB a scan" in out and "44 MB" in out
+
+
+def test_a_full_disk_and_a_worker_ended_from_outside_are_one_line(
+    data_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, scene: SceneFeatures, key: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(features_make, "save_features", full)
+        with pytest.raises(
+            FeaturesError, match=r"\.safetensors: cannot be written: No space left.*; repeat the command"
+        ):
+            make_features(FeaturesJob(data_set, tmp_path / "features"))
+
+    class Ended:
+        def __init__(self, *_: object) -> None: ...
+
+        def submit(self, *_: object) -> None:
+            raise BrokenProcessPool
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(features_make, "ProcessPoolExecutor", Ended)
+    with pytest.raises(FeaturesError, match="a worker process was ended from outside"):
+        make_features(FeaturesJob(data_set, tmp_path / "features", workers=2))

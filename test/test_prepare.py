@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import write_scannet as planted
 
+from crossover_models import cli
 from crossover_models.dataset import prepare as module
 from crossover_models.dataset.prepare import PrepareError, PrepareJob, ScanOutcome, prepare
 from crossover_models.dataset.prepare_command import add_commands
@@ -282,3 +283,43 @@ def test_an_interrupt_from_outside_ends_workers_and_leaves_whole_scenes(publishe
     assert not list(out.glob("scenes/*/*.partial"))
     whole = list(out.glob("scenes/*/*.safetensors"))
     assert 3 <= len(whole) < len(scans) + 3 and all(module._is_there(path) for path in whole)
+
+
+def test_a_damaged_scene_is_made_again(published: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    prepare(job(published, out))
+    path = scene_path(out, "train", "scene0000_00")
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-50] + bytes(50))
+    again = prepare(job(published, out))
+    assert (again.done, again.kept) == (1, 3) and path.read_bytes() == sound
+
+
+def test_lists_that_cannot_be_written_are_named(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_scan(root, "scene0000_01")
+    out, real = tmp_path / "set", os.fsync
+
+    def full(stream: int) -> None:
+        if out.joinpath("failed.json.partial").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(stream)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PrepareError, match=r"failed\.json: cannot be written: No space left on device; repeat"):
+        prepare(job(root, out))
+    assert not list(out.glob("*.partial"))
+
+
+def test_a_refusal_is_one_line_and_an_interrupt_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["data", "prepare", "scannet", str(tmp_path / "absent"), "--out", str(tmp_path / "set")]
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"crossover data: {tmp_path / 'absent'}: no such folder\n"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "prepare", stop)
+    assert cli.main(words) == 130
+    assert capsys.readouterr().err == "crossover data: interrupted; repeat the command to go on\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from crossover_models.evaluation.ground_truth import read_truth
 from crossover_models.evaluation.trajectory import Trajectory
 from crossover_models.floor_plan import FREE, OCCUPIED
 from crossover_models.geometry import se3_from_se2, transform_points_se3, wrap_angle
+from crossover_models.map_database.store import MapDatabase
 from crossover_models.simulation.defects import with_defects
+from crossover_models.simulation.doors import put_leaves
 from crossover_models.simulation.itinerary import Itinerary
 from crossover_models.simulation.navigation import DrivableGround, NoRoute
 from crossover_models.simulation.procedural import generate_building
@@ -317,3 +320,30 @@ def test_runs_without_hard_cases_are_those_of_before(building: Building, tmp_pat
     )
     digest = hashlib.sha256((tmp_path / "run" / "ground_truth.txt").read_bytes()).hexdigest()
     assert digest.startswith("ae870d71d4a6dc74")
+
+
+def test_doors_of_every_drawing_can_be_shut(building: Building) -> None:
+    level = building.levels[0]
+    for kind in ("hinged", "double sliding", "passage", "lift"):
+        drawn = replace(level, doors=tuple(replace(door, kind=kind) for door in level.doors))
+        leaves = put_leaves(drawn, [], 0.25, 0.5, 0.0, np.random.default_rng(0))
+        assert (leaves.closed > 0) == (leaves.doors > 0) == (kind not in ("passage", "lift"))
+
+
+def test_what_a_run_does_not_reach_is_neither_recorded_nor_kept_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    building = generate_building(5, split="test", levels=2)
+    made = run(building, tmp_path, duration_s=8.0, lift_at_s=7.9)
+    assert made.record["events"] == [] and len(made.record["levels"]) == 1
+    assert all(place.startswith("L1") for place in made.record["places_visited"])
+
+    monkeypatch.setattr(MapDatabase, "open", lambda path: nullcontext(BuildingWorld(building)))
+    words = ["simulate", "map.xmap", "--out", str(tmp_path / "other"), "--no-camera", "--duration", "3"]
+    assert main([*words, "--lift-at", "2.5"]) == 0
+    assert "lift_at_s: 2.5 s: the run ended before it happened" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "--kidnap-at", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "kidnap to L1 at" in printed.out and "the run ended" not in printed.err
+    assert main([*words, "--overwrite", "--kidnap-at", "3"]) == 2
+    assert "kidnap_at_s: 3 s is not before the end of the run (duration_s: 3 s)" in capsys.readouterr().err

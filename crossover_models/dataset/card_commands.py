@@ -55,7 +55,7 @@ def run_card(arguments: argparse.Namespace) -> int:
         table.add_row(name, *("" if c is None else f"{100 * c['r1']:.0f} of {c['n']:.0f}" for c in cells))
     table.add_row(
         "chance",
-        *(f"{100 * max((v['chance'] for v in figures[split].values()), default=0.0):.1f}" for split in SPLITS),
+        *(f"{100 * max(v['chance'] for v in its.values()):.1f}" if (its := figures[s]) else "" for s in SPLITS),
     )
     Console().print(table)
     print(f"wrote {arguments.out}")

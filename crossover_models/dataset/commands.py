@@ -40,7 +40,7 @@ def add_command(subparsers: Any) -> None:
     making.add_argument("--clutter", type=float, help="share of surfaces with small things on them")
     making.add_argument("--settings", type=Path, help="YAML file with more settings")
     making.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
-    making.set_defaults(run=run_make)
+    making.set_defaults(run=run_make, resumes=True)
     digest = actions.add_parser("digest", help="check every scene and print a hash over all of them")
     digest.add_argument("folder", type=Path)
     digest.set_defaults(run=run_digest)
@@ -72,31 +72,30 @@ def run_make(arguments: argparse.Namespace) -> int:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("rooms", total=settings.rooms, rate="")
-        start: list[int] = []
+    bar = Progress(*columns, console=console)
+    task = bar.add_task("rooms", total=settings.rooms, rate="")
+    start: list[int] = []
 
-        def report(done: int, total: int) -> None:
-            start.append(done)
-            elapsed = bar.tasks[task].elapsed or 0.0
-            rate = f"{60.0 * (done - start[0]) / elapsed:.1f} rooms/min" if elapsed > 1.0 and done > start[0] else ""
-            bar.update(task, completed=done, total=total, rate=rate)
+    def report(done: int, total: int) -> None:
+        # Shown only once there is progress, so that a refused set says nothing but why.
+        bar.start()
+        start.append(done)
+        elapsed = bar.tasks[task].elapsed or 0.0
+        rate = f"{60.0 * (done - start[0]) / elapsed:.1f} rooms/min" if elapsed > 1.0 and done > start[0] else ""
+        bar.update(task, completed=done, total=total, rate=rate)
 
-        try:
-            make_data_set(
-                arguments.out,
-                settings,
-                shlex.join(["crossover", *sys.argv[1:]]),
-                procthor=arguments.procthor,
-                workers=arguments.workers,
-                progress=report,
-            )
-        except KeyboardInterrupt:
+    try:
+        make_data_set(
+            arguments.out,
+            settings,
+            shlex.join(["crossover", *sys.argv[1:]]),
+            procthor=arguments.procthor,
+            workers=arguments.workers,
+            progress=report,
+        )
+    finally:
+        if bar.live.is_started:
             bar.stop()
-            print(
-                f"interrupted: finished scans are kept in {arguments.out}; repeat the command to go on", file=sys.stderr
-            )
-            return 130
     arguments.folder = arguments.out
     return run_info(arguments)
 

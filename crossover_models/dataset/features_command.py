@@ -26,7 +26,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--crops", type=int, metavar="N", help="pictures of an object, 0 for none")
     parser.add_argument("--cad-points", type=int, metavar="N", help="points on a CAD model")
     parser.add_argument("--referrals", type=int, metavar="N", help="sentences about single objects, at most")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,15 +59,21 @@ def run(arguments: argparse.Namespace) -> int:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=None, scan="")
+    progress = Progress(*columns, console=console)
+    task = progress.add_task("", total=None, scan="")
 
-        def tell(outcome: ScanFeatures, done: int, count: int) -> None:
-            if outcome.remade:
-                progress.console.print(f"{outcome.scan_id}: made again: {outcome.remade}", soft_wrap=True)
-            progress.update(task, completed=done, total=count, scan=outcome.scan_id)
+    def tell(outcome: ScanFeatures, done: int, count: int) -> None:
+        # Shown only once there is progress, so that a refused job says nothing but why.
+        progress.start()
+        if outcome.remade:
+            progress.console.print(f"{outcome.scan_id}: made again: {outcome.remade}", soft_wrap=True)
+        progress.update(task, completed=done, total=count, scan=outcome.scan_id)
 
+    try:
         report = make_features(job, tell)
+    finally:
+        if progress.live.is_started:
+            progress.stop()
     print(
         f"{arguments.out}: {report.made + report.kept} scans ({report.made} made now, {report.kept} already there), "
         f"{report.mb_a_scan:.3f} MB a scan (largest {report.largest_mb:.3f}); CrossOver's own preparation keeps "

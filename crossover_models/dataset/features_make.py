@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -99,7 +100,7 @@ def make_features(job: FeaturesJob, tell: Callable[[ScanFeatures, int, int], Non
         DataSetError: ``source`` is no data set, or an unfinished one.
         SceneError: a scene's file is damaged.
         EncoderError: the profile's front ends are not there.
-        OSError: a file cannot be written.
+        FeaturesError: no scans, a file cannot be written, or a worker was ended from outside.
     """
     data = DataSet.open(job.source)
     scans = [(split, scan) for split in ("train", "val", "test") for scan in data.scan_ids(split)]
@@ -138,7 +139,12 @@ class _Maker:
                 wrong = str(error)
         scene = self.data.load(scan_id)
         features = scene_features(scene, self.job.settings, self.profile, self.image, self.text)
-        return ScanFeatures(scan_id, save_features(path, features, key), wrong)
+        try:
+            return ScanFeatures(scan_id, save_features(path, features, key), wrong)
+        except OSError as error:
+            raise FeaturesError(
+                f"{path}: cannot be written: {error.strerror or error}; repeat the command to go on"
+            ) from None
 
 
 def _outcomes(job: FeaturesJob, scans: list[tuple[str, str]]) -> Iterator[ScanFeatures]:
@@ -160,6 +166,11 @@ def _outcomes(job: FeaturesJob, scans: list[tuple[str, str]]) -> Iterator[ScanFe
             ready, ahead = wait(ahead, return_when=FIRST_COMPLETED)
             for future in ready:
                 yield future.result()
+    except BrokenProcessPool:
+        raise FeaturesError(
+            f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "
+            "perhaps with fewer --workers"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -75,9 +75,10 @@ def show_info(data: DataSet) -> None:
     """Print what :func:`holdings` finds, and the speed at which the set was made."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     found, console = holdings(data), Console()
-    table = Table(title=f"{data.folder} ({data.info.source})")
+    table = Table(title=Text(f"{data.folder} ({data.info.source})"))
     table.add_column("")
     for split in SPLITS:
         table.add_column(split, justify="right")
@@ -125,4 +126,4 @@ def show_info(data: DataSet) -> None:
             f"{speed['rooms_per_min']:.1f} rooms/min with {notes['workers']} worker(s)"
         )
     for name, reason in notes.get("failed", []):
-        console.print(f"left out: {name}: {reason}")
+        console.print(f"left out: {name}: {reason}", markup=False, soft_wrap=True)

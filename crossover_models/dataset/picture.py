@@ -18,17 +18,28 @@ PARTS = ("views", "depth", "cloud", "meshes", "plans", "drive")
 _TILE = (240, 180)
 _WHITE, _GREY = 255, 214
 _MARGIN = 6
+_KINDS = (".png", ".jpg", ".jpeg")
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write (H, W, 3) RGB as PNG or JPEG, by the name.
+    """Write (H, W, 3) RGB as PNG or JPEG, by the name; the file is whole or as before at any moment.
 
     Raises:
+        ValueError: the name says neither.
         OSError: it cannot be written.
     """
+    if path.suffix.lower() not in _KINDS:
+        raise ValueError(f"{path}: must end in one of {', '.join(_KINDS)}")
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    _, data = cv2.imencode(path.suffix.lower(), bgr, [cv2.IMWRITE_JPEG_QUALITY, 82])
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 82]):
-        raise OSError(f"{path}: cannot be written")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(data.tobytes())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def sheet(data: DataSet, scans: int = 24, seed: int = 0, split: str | None = None) -> Picture:

@@ -16,7 +16,7 @@ from typing import Any
 
 from crossover_models.dataset.readers import Reader, ReaderOptions, open_reader
 from crossover_models.dataset.scene import SceneError
-from crossover_models.dataset.scene_file import load_scene, save_scene, scene_hash
+from crossover_models.dataset.scene_file import check_scene, load_scene, save_scene
 from crossover_models.dataset.store import SPLITS, DataSetInfo, begin, finish, scene_path, write_info
 
 FAILED, LEFT_OUT = "failed.json", "left_out.json"
@@ -116,8 +116,7 @@ def prepare(
     Raises:
         ReaderError: an unknown data set, an option it has no use for, or a root without its files.
         DataSetError: ``out`` holds something else.
-        PrepareError: not one scan could be read, a scene cannot be written, or a worker was ended from outside.
-        OSError: a file cannot be written.
+        PrepareError: not one scan could be read, a file cannot be written, or a worker was ended from outside.
     """
     reader = open_reader(job.dataset, job.root, job.options)
     scans = _chosen(reader, job.limit)
@@ -158,9 +157,9 @@ def _chosen(reader: Reader, limit: int) -> list[tuple[str, str]]:
 
 
 def _is_there(path: Path) -> bool:
-    """The scan was written whole, by a version whose files this one reads."""
+    """The scan was written whole and is undamaged, by a version whose files this one reads."""
     try:
-        scene_hash(path)
+        check_scene(path)
     except SceneError:
         return False
     return True
@@ -234,9 +233,7 @@ def _prepare_scan(reader: Reader, out: Path, scan_id: str, split: str) -> ScanOu
     except SceneError as error:
         return ScanOutcome(scan_id, split, str(error))
     except OSError as error:
-        raise PrepareError(
-            f"{path}: cannot be written: {error.strerror or error}; repeat the command to go on"
-        ) from None
+        raise _unwritable(path, error) from None
     return ScanOutcome(scan_id, split, "", dict(read.left_out))
 
 
@@ -259,11 +256,19 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
         path.unlink(missing_ok=True)
         return
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps({k: v for k, v in content.items() if v}, indent=2, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps({k: v for k, v in content.items() if v}, indent=2, sort_keys=True) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> PrepareError:
+    return PrepareError(f"{path}: cannot be written: {error.strerror or error}; repeat the command to go on")
 
 
 def _models_in_splits(out: Path, scans: dict[str, list[str]]) -> dict[str, int]:

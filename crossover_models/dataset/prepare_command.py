@@ -32,7 +32,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument(
         "--structure", action="store_true", help="walls, floors and ceilings are objects too, as in the paper's tables"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         report = prepare(job, tell, begun)
     finally:
-        progress.stop()
+        if progress.live.is_started:
+            progress.stop()
     counts = ", ".join(f"{len((report.info.scans or {})[split])} {split}" for split in SPLITS)
     print(f"{arguments.out}: {report.info.source}: {counts} ({report.done} written now, {report.kept} already there)")
     for what, count in sorted(report.left_out.items()):

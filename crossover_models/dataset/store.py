@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from crossover_models.dataset.scene_file import load_scene, scene_hash
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 INFO, SCENES, SUFFIX = "dataset.json", "scenes", ".safetensors"
+_UNFINISHED_INFO = INFO + ".partial"
 
 
 class DataSetError(ValueError):
@@ -71,14 +73,25 @@ def read_info(folder: Path) -> DataSetInfo:
 
 
 def write_info(folder: Path, info: DataSetInfo) -> None:
-    """Write ``dataset.json``; it is whole or as before at any moment."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / INFO, folder / (INFO + ".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps({"schema_version": SCHEMA_VERSION, **vars(info)}, indent=2, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    """Write ``dataset.json``; it is whole or as before at any moment.
+
+    Raises:
+        DataSetError: it cannot be written.
+    """
+    path, partial = folder / INFO, folder / _UNFINISHED_INFO
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps({"schema_version": SCHEMA_VERSION, **vars(info)}, indent=2, sort_keys=True) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise DataSetError(
+            f"{path}: cannot be written: {error.strerror or error}; repeat the command to go on"
+        ) from None
 
 
 def begin(folder: Path, info: DataSetInfo) -> DataSetInfo:
@@ -86,10 +99,11 @@ def begin(folder: Path, info: DataSetInfo) -> DataSetInfo:
 
     Raises:
         DataSetError: the folder holds something else, or a data set made with other settings (the first that differs
-            is named).
+            is named), or cannot be written.
     """
     if not (folder / INFO).exists():
-        if folder.exists() and any(folder.iterdir()):
+        # Somebody who was killed while he began has left at most this.
+        if folder.exists() and any(p.name != _UNFINISHED_INFO for p in folder.iterdir()):
             raise DataSetError(f"{folder}: is not empty and holds no data set; choose another folder")
         write_info(folder, info)
         return info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     from crossover_models.map_database.store import MapDatabase
+    from crossover_models.simulation.robot import STEP_S
     from crossover_models.simulation.run import simulate
     from crossover_models.simulation.settings import RunSettings
 
@@ -63,6 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
             **{name: value for name, value in cases.items() if value is not None},
         }
     )
+    asked = {"kidnap": settings.kidnap_at_s, "lift": settings.lift_at_s}
+    for kind, at_s in asked.items():
+        if at_s >= settings.duration_s:
+            raise ValueError(
+                f"{kind}_at_s: {at_s:g} s is not before the end of the run (duration_s: {settings.duration_s:g} s)"
+            )
     console = Console(stderr=True)
     columns = (
         TextColumn("simulating"),
@@ -91,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
                 overwrite=arguments.overwrite,
             )
     finally:
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()
     changes = result.changes
     table = Table(title=f"Simulated run in {result.directory}", show_header=False)
     table.add_row("distance", f"{result.distance_m:.1f} m")
@@ -100,6 +109,15 @@ def run(arguments: argparse.Namespace) -> int:
         "furniture",
         f"{changes.mapped} mapped: {changes.dropped} gone, {changes.moved} moved; {changes.added} unmapped added",
     )
+    if result.events:
+        happened = (f"{event.kind} to {event.to_level} at {event.step * STEP_S:.1f} s" for event in result.events)
+        table.add_row("events", ", ".join(happened))
     table.add_row("messages", ", ".join(f"{topic} {count}" for topic, count in result.counts.items()))
     Console().print(table)
+    for kind in asked:
+        if asked[kind] and kind not in {event.kind for event in result.events}:
+            print(
+                f"{kind}_at_s: {asked[kind]:g} s: the run ended before it happened; lengthen duration_s",
+                file=sys.stderr,
+            )
     return 0

@@ -15,6 +15,8 @@ from crossover_models.simulation.shapes import MeshBuilder, moved
 
 LEAF_M, HEIGHT_M = 0.045, 2.05
 _LEAST_PLACES, _LEAST_SHARE = 2, 0.4
+# Every other kind has one: drawings say "hinged", "double sliding" and the like.
+_WITHOUT_LEAF = ("passage", "lift")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def put_leaves(
 
     A door stays open if closing it would leave the robot fewer than two places, or 40 % of those it can reach now.
     """
-    doors = [door for door in level.doors if door.kind == "door"]
+    doors = [door for door in level.doors if door.kind not in _WITHOUT_LEAF]
     if not doors or (closed_share <= 0 and ajar_share <= 0):
         return Leaves((), 0, 0, len(doors))
     ground = DrivableGround(level.plan, obstacles, radius_m)

@@ -129,7 +129,7 @@ class _Track:
     poses: list[NDArray[np.float64]] = field(default_factory=list)
     wheels: list[NDArray[np.float64]] = field(default_factory=list)
     velocity: list[NDArray[np.float64]] = field(default_factory=list)
-    visited: list[tuple[str, str]] = field(default_factory=list)
+    visited: list[tuple[int, str, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -147,7 +147,7 @@ class _Track:
             self.wheels.append(way.poses)
         self.poses.append(way.poses)
         self.velocity.append(way.velocities)
-        self.visited += [(met.level.level_id, place_id) for place_id in way.visited]
+        self.visited += [(len(self.legs) - 1, met.level.level_id, place_id) for place_id in way.visited]
 
     def wait(self, seconds: float, leg: Leg | None) -> None:
         """Stand still, in a cabin or in somebody's arms."""
@@ -217,7 +217,7 @@ def plan_itinerary(
         np.concatenate(track.poses)[:last],
         drifting_odometry(wheels, settings, rng),
         np.concatenate(track.velocity)[:last],
-        tuple(track.visited),
+        tuple((level, place) for leg, level, place in track.visited if track.legs[leg].first < last),
         tuple(event for event in track.events if event.step < last),
     )
 

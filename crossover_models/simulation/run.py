@@ -82,6 +82,7 @@ class RunResult:
     visited: tuple[str, ...]
     distance_m: float
     counts: dict[str, int]
+    events: tuple[Event, ...]
 
 
 def choose_level(database: SimulatedMap, building: str = "", level: str = "") -> LevelKey:
@@ -239,7 +240,8 @@ def _simulate(
         "settings": settings.to_mapping(),
     }
     (directory / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return RunResult(out_dir, changes, tuple(place_id for _, place_id in way.visited), way.distance_m, dict(bag.counts))
+    visited = tuple(place_id for _, place_id in way.visited)
+    return RunResult(out_dir, changes, visited, way.distance_m, dict(bag.counts), way.events)
 
 
 def _level_ids_of_places(database: SimulatedMap, building_id: str) -> list[LevelKey]:

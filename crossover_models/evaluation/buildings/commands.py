@@ -63,7 +63,7 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file too; - for stdout")
     parser.add_argument("--quick", action="store_true", help=f"one run of {QUICK_S:.0f} s in a small building")
     parser.add_argument("--list", action="store_true", help="only name buildings, cases and runs")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resumes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
