@@ -7,8 +7,10 @@ import warnings
 
 import pytest
 import torch
+from sparse_stacks import CHANNELS, LAYER_STACKS, assert_same, stack_results
 from torch import Tensor
 from torch.nn import functional
+from write_sparse_golden import golden_results, read_golden
 
 from crossover_models.sparse import SparseError, SparseTensor, backend, layers
 from crossover_models.sparse.kernel_map import kernel_offsets
@@ -202,72 +204,25 @@ def minkowski_or_skip() -> None:
         pytest.skip(reason)
 
 
-LAYER_STACKS = {
-    "k3s1": [("convolution", 3, 1)],
-    "k5s1": [("convolution", 5, 1)],
-    "k2s1": [("convolution", 2, 1)],
-    "k1s1": [("convolution", 1, 1)],
-    "k2s2": [("convolution", 2, 2)],
-    "k3s2": [("convolution", 3, 2)],
-    "k5s2": [("convolution", 5, 2)],
-    "k1s2": [("convolution", 1, 2)],
-    "k3s3": [("convolution", 3, 3)],
-    "k4s1": [("convolution", 4, 1)],
-    "k4s2": [("convolution", 4, 2)],
-    "k2s3": [("convolution", 2, 3)],
-    "k5s3": [("convolution", 5, 3)],
-    "k1s3": [("convolution", 1, 3)],
-    "k2s2 transposed k4s2": [("convolution", 2, 2), ("convolution_transpose", 4, 2)],
-    "k3s3 transposed k3s3": [("convolution", 3, 3), ("convolution_transpose", 3, 3)],
-    "k2s2 transposed k3s1": [("convolution", 2, 2), ("convolution_transpose", 3, 1)],
-    "average k3s1": [("average_pool", 3, 1)],
-    "average k3s3": [("average_pool", 3, 3)],
-    "average k5s3": [("average_pool", 5, 3)],
-    "average k2s1": [("average_pool", 2, 1)],
-    "max k3s1": [("max_pool", 3, 1)],
-    "max k3s3": [("max_pool", 3, 3)],
-    "max k2s1": [("max_pool", 2, 1)],
-    "k5s2 average k2s2 k3s2": [("convolution", 5, 2), ("average_pool", 2, 2), ("convolution", 3, 2)],
-    "k2s2 k3s2": [("convolution", 2, 2), ("convolution", 3, 2)],
-    "k2s2 transposed k2s2": [("convolution", 2, 2), ("convolution_transpose", 2, 2)],
-    "k2s2 transposed k3s2": [("convolution", 2, 2), ("convolution_transpose", 3, 2)],
-    "average k2s2": [("average_pool", 2, 2)],
-    "average k3s2": [("average_pool", 3, 2)],
-    "max k2s2": [("max_pool", 2, 2)],
-    "max k3s2": [("max_pool", 3, 2)],
-}
-
-
 @pytest.mark.parametrize("stack", LAYER_STACKS)
 def test_equals_minkowski_engine(stack: str) -> None:
     minkowski_or_skip()
-    ours, theirs = backend("torch"), backend("minkowski")
-    source, _ = random_tensor(seed=1, channels=4)
-    inputs = [source.features.float().clone().requires_grad_() for _ in range(2)]
-    outputs = []
-    kernels = []
-    for side, features in zip((ours, theirs), inputs, strict=True):
-        x = side.tensor(source.coordinates, features, 2)
-        generator = torch.Generator().manual_seed(2)
-        for kind, size, stride in LAYER_STACKS[stack]:
-            channels = (4, 4) if kind.startswith("conv") else ()
-            layer = getattr(side, kind)(*channels, size, stride)
-            with torch.no_grad():
-                for parameter in layer.parameters():
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator))
-                    kernels.append(parameter)
-            x = layer(x)
-        coordinates, values = side.arrays(x)
-        pooled = side.global_average_pool(x, 2)
-        (values.square().sum() + pooled.sum()).backward()
-        outputs.append((coordinates, values, pooled))
-    assert torch.equal(outputs[0][0], outputs[1][0])
-    assert torch.allclose(outputs[0][1], outputs[1][1], atol=1e-4, rtol=1e-4)
-    assert torch.allclose(outputs[0][2], outputs[1][2], atol=1e-4, rtol=1e-4)
-    scale = float(inputs[0].grad.abs().max()) if inputs[0].grad is not None else 0.0
-    assert scale > 0
-    assert torch.allclose(inputs[0].grad, inputs[1].grad, atol=1e-4 * scale)
-    half = len(kernels) // 2
-    for mine, other in zip(kernels[:half], kernels[half:], strict=True):
-        assert mine.shape == other.shape
-        assert torch.allclose(mine.grad, other.grad, atol=1e-4 * float(mine.grad.abs().max()))
+    source, _ = random_tensor(seed=1, channels=CHANNELS)
+    features = source.features.float()
+    assert_same(*(stack_results(name, stack, source.coordinates, features) for name in ("torch", "minkowski")))
+
+
+@pytest.mark.parametrize("stack", LAYER_STACKS)
+def test_equals_what_minkowski_engine_once_gave(stack: str) -> None:
+    golden = read_golden()
+    ours = stack_results("torch", stack, golden["coordinates"].to(torch.int64), golden["features"])
+    begin = f"{stack}/"
+    assert_same(ours, {name.removeprefix(begin): t for name, t in golden.items() if name.startswith(begin)})
+
+
+def test_golden_results_are_those_of_the_installed_minkowski_engine() -> None:
+    minkowski_or_skip()
+    golden, now = read_golden(), golden_results()
+    assert golden.keys() == now.keys()
+    for name, tensor in now.items():
+        assert torch.allclose(golden[name].double(), tensor.double(), atol=1e-4, rtol=1e-4), name
