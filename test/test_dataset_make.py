@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,6 +230,28 @@ def test_a_full_disk_stops_it_saying_so_and_finished_scans_are_kept(
         DataSet.open(folder)
     monkeypatch.setattr(make, "save_scene", real)
     assert len(make_data_set(folder, fast, COMMAND).scan_ids()) == 4
+
+
+def test_a_worker_that_was_killed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended:
+        def __init__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> Ended:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def submit(self, *_: object) -> None:
+            raise next(reasons)
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(make, "ProcessPoolExecutor", Ended)
+    # The second is what CPython's pool says if it breaks while a worker is being started.
+    reasons = iter((BrokenProcessPool(), OSError("handle is closed")))
+    for _ in range(2):
+        with pytest.raises(DataSetError, match="a worker was killed"):
+            make_data_set(tmp_path / "set", TINY, COMMAND, workers=2)
 
 
 def test_a_building_that_is_none_is_left_out_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,8 @@ def _outcomes(job: FeaturesJob, scans: list[tuple[str, str]]) -> Iterator[ScanFe
             ready, ahead = wait(ahead, return_when=FIRST_COMPLETED)
             for future in ready:
                 yield future.result()
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError):
+        # Which of the two it is depends on whether the pool breaks while a worker is being started.
         raise FeaturesError(
             f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "
             "perhaps with fewer --workers"

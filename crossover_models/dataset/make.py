@@ -153,15 +153,16 @@ def _made(
     context = get_context("spawn")
     stop = context.Event()
     with ProcessPoolExecutor(workers, context, _begin_worker, (stop,)) as pool:
-        running: dict[Future[GroupDone], Group] = {
-            pool.submit(_make_in_worker, folder, group, settings, procthor): group for group in groups
-        }
         try:
+            running: dict[Future[GroupDone], Group] = {
+                pool.submit(_make_in_worker, folder, group, settings, procthor): group for group in groups
+            }
             while running:
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield running.pop(future), future.result()
-        except BrokenProcessPool:
+        except (BrokenProcessPool, OSError):
+            # Which of the two it is depends on whether the pool breaks while a worker is being started.
             raise DataSetError(f"{folder}: a worker was killed (out of memory?); repeat with fewer --workers") from None
         finally:
             # After an error or an interrupt nobody waits for more than the scan that each worker is at.

@@ -175,7 +175,8 @@ def _outcomes(job: PrepareJob, reader: Reader, scans: list[tuple[str, str]]) -> 
     )
     try:
         yield from _in_parallel(pool, job, scans)
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError):
+        # Which of the two it is depends on whether the pool breaks while a worker is being started.
         raise PrepareError(
             f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "
             "perhaps with fewer --workers"
