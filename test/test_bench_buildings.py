@@ -14,6 +14,7 @@ import pytest
 from planted_building import HashEncoder, full_building
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+import crossover_models.encoders
 from crossover_models.estimate import LevelKey
 from crossover_models.evaluation.buildings import answers as answer_files
 from crossover_models.evaluation.buildings.answers import PLACES, TRAJECTORY, Answer, AnswersError, read_answers
@@ -715,7 +716,11 @@ def test_the_command_lists_its_plan_and_refuses_nonsense_in_one_line(call: Calla
         assert status == 2 and err.count("\n") == 1, words
 
 
-def test_a_quick_benchmark_from_building_to_figures(tmp_path: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_quick_benchmark_from_building_to_figures(
+    tmp_path: Path, call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # These localizers read no embeddings, and the shipped encoder has tests of its own.
+    monkeypatch.setattr(crossover_models.encoders, "load_encoder", HashEncoder)
     words = ["--quick", "--cases", "lidar-only", "lift", "--duration", "4", "--out", str(tmp_path / "out")]
     words += ["--localizer", "constant", "--localizer", "random-place", "--json", str(tmp_path / "figures.json")]
     assert call(*words)[0] == 0
