@@ -338,6 +338,7 @@ def test_commands_make_and_describe_a_set(tmp_path: Path, capsys: pytest.Capture
     ("more", "message"),
     [
         (["--workers", "0"], "--workers: need at least 1, got 0"),
+        (["--procthor-share", "0.5"], "--procthor-share: needs --procthor FOLDER"),
         (["--rooms", "1"], "rooms"),
         (["--missing", "2"], "missing"),
         (["--procthor", "no-such-folder"], "no-such-folder"),

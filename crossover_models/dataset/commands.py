@@ -61,6 +61,8 @@ def run_make(arguments: argparse.Namespace) -> int:
 
     if arguments.workers < 1:
         raise ValueError(f"--workers: need at least 1, got {arguments.workers}")
+    if arguments.procthor is None and arguments.procthor_share is not None:
+        raise ValueError("--procthor-share: needs --procthor FOLDER to take rooms from")
     base = MakeSettings() if arguments.settings is None else MakeSettings.from_yaml(arguments.settings)
     given = {name: getattr(arguments, name) for name in _FLAGS if getattr(arguments, name) is not None}
     settings = base.with_flat(given)
