@@ -197,11 +197,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _table(figures: dict[str, dict[str, Figures]], threads: int) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"The reference's 3D backbone on surfaces of a simulated room, {threads} CPU thread(s)")
     for column in ("voxels", "backend", "time [ms]", "memory [MB]", "products [GFLOP]", "floor [ms]", "difference"):
-        table.add_column(column, justify="left" if column == "backend" else "right")
+        table.add_column(escape(column), justify="left" if column == "backend" else "right")
     for size, by_backend in figures.items():
         for name, values in by_backend.items():
             memory = "unknown" if values["mb"] is None else f"{values['mb']:.0f}"
