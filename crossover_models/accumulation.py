@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.config import AccumulationSettings
+from crossover_models.continuity import COMPARABLE_M, seen_before
 from crossover_models.geometry import (
     inverse_se3,
     relative_se2,
@@ -18,6 +19,9 @@ from crossover_models.geometry import (
     wrap_angle,
 )
 from crossover_models.observation import LocalCloud, ObservationError, PointCloudObservation, WallSlice
+
+# Above what an uneven floor, or a robot that pitches, returns.
+CLEAR_OF_FLOOR_M = 0.3
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class CloudAccumulator:
     def add(self, observation: PointCloudObservation) -> bool:
         """Take a sweep in; returns whether it was *kept* (moved or turned enough since the last one kept).
 
-        The newest sweep always takes part in :meth:`local_cloud`, kept or not. A stamp that runs backwards, or
-        odometry that leaps by more than 1 m plus 5 m/s, starts a new cloud.
+        The newest sweep always takes part in :meth:`local_cloud`, kept or not. A stamp that runs backwards, odometry
+        that leaps by more than 1 m plus 5 m/s, or a sweep that shows other surroundings than the last one (the robot
+        was carried elsewhere) starts a new cloud: one that mixes two places fits nowhere.
         """
         s = self.settings
         points = observation.points
@@ -73,6 +78,8 @@ class CloudAccumulator:
             observation.T_odom_base,
             self._travel_m,
         )
+        if last is not None and len(self._sweeps) and self._is_elsewhere(last, sweep):
+            self.clear()
         self._newest = sweep
         kept = not self._sweeps or self._moved(self._sweeps[-1], sweep)
         if kept:
@@ -84,6 +91,18 @@ class CloudAccumulator:
         ):
             self._sweeps.popleft()
         return kept
+
+    def _is_elsewhere(self, old: _Sweep, new: _Sweep) -> bool:
+        if float(np.linalg.norm(new.T_odom_base[:2, 3] - old.T_odom_base[:2, 3])) > COMPARABLE_M:
+            return False
+        share = seen_before(self._band(new), new.origin_odom[:2], self._band(old))
+        return share < self.settings.continuity_share
+
+    def _band(self, sweep: _Sweep) -> NDArray[np.float32]:
+        """(N, 2) returns in odom of what stands upright: floor and ceiling are everywhere the same."""
+        s = self.settings
+        height = sweep.points_odom[:, 2] - sweep.T_odom_base[2, 3] + s.floor_below_base_m
+        return sweep.points_odom[(height >= min(CLEAR_OF_FLOOR_M, s.slice_min_m)) & (height <= s.slice_max_m), :2]
 
     def _moved(self, old: _Sweep, new: _Sweep) -> bool:
         delta = relative_se2(se2_from_se3(old.T_odom_base), se2_from_se3(new.T_odom_base))

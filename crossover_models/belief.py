@@ -136,6 +136,12 @@ class Belief:
             return np.full(len(scores), np.inf)
         return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * evidence * (scores - self.score[0])))
 
+    def doubt(self, probability: float) -> None:
+        """Something happened after which, with this probability, the robot is at none of the poses tracked."""
+        self.null_weight = probability + (1.0 - probability) * self.null_weight
+        self.weight = (1.0 - probability) * self.weight
+        self.settle()
+
     def place(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
         """Believe a pose somebody states (initialpose), as firmly as the prior allows."""
         at = np.zeros(3) if self._T_odom_base is None else self._T_odom_base

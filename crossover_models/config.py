@@ -181,6 +181,12 @@ class AccumulationSettings(Settings):
     slice_min_m: float = setting(0.9, "lower edge of the wall slice above the floor", unit="m", minimum=0.0)
     slice_max_m: float = setting(2.2, "upper edge of the wall slice above the floor", unit="m", minimum=0.1)
     slice_voxel_m: float = setting(0.05, "grid on which the wall slice is thinned", unit="m", minimum=0.005)
+    continuity_share: float = setting(
+        0.75,
+        "a sweep with less than this share of its returns where the last one had some starts a new cloud; 0 for never",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -269,6 +275,19 @@ class BeliefSettings(Settings):
         0.1, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0
     )
     retrieval_travel_m: float = setting(1.0, "travel between two retrievals that count", unit="m", minimum=0.0)
+    continuity_share: float = setting(
+        0.75,
+        "a wall slice with less than this share of its returns where the last one had some tells of being carried; "
+        "0 for never",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    carried_probability: float = setting(
+        0.95,
+        "probability that the robot was carried elsewhere when its surroundings change at once",
+        minimum=0.0,
+        maximum=0.99,
+    )
     search_travel_m: float = setting(
         1.0, "travel between two global searches while not localized", unit="m", minimum=0.0
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crossover_models.belief import Belief
 from crossover_models.config import LocalizerSettings
+from crossover_models.continuity import slice_seen_before
 from crossover_models.estimate import (
     FailureCategory,
     Hypothesis,
@@ -120,8 +121,10 @@ class Localizer:
             self.last_retrieval = retrieval
             self._weigh_places(retrieval)
         if embedding.wall_slice is not None:
-            self._slice = embedding.wall_slice
+            last, self._slice = self._slice, embedding.wall_slice
             self._scans = embedding.wall_slice.scans
+            if last is not None and slice_seen_before(last, self._slice) < self.settings.belief.continuity_share:
+                self._on_carried()
             self._on_slice(embedding.wall_slice)
         self._judge()
         return self.estimate(embedding.stamp_ns, runtime_s=time.perf_counter() - began)
@@ -138,20 +141,9 @@ class Localizer:
         self._belief.weigh(self._place_log_likelihood(self._belief, retrieval), 0.0)
 
     def _place_log_likelihood(self, belief: Belief, retrieval: Retrieval) -> Array:
-        """(H,) log-likelihood of a retrieval under each hypothesis, against the uniform ranking, in nats.
-
-        Bounded, so that no single ranking can outvote the geometry.
-        """
-        share = {(p.level, p.place_id): p.probability for p in retrieval.places}
-        unlisted = max(len(self._index.places) - len(share), 0) + 1
-        rest = max(1.0 - sum(share.values()), 1e-3) / unlisted
-        uniform = 1.0 / (len(self._index.places) + 1)
-        out = np.zeros(len(belief))
-        for k, pose in enumerate(belief.poses()):
-            place = self._places.at(belief.levels[k], pose[:2])
-            if place is not None:
-                out[k] = np.log(max(share.get((place.key, place.place_id), rest), 1e-6) / uniform)
-        return np.clip(self.settings.belief.retrieval_weight * out, -2.0, 2.0)
+        """(H,) log-likelihood of a retrieval under each hypothesis, in nats."""
+        places = [self._places.at(level, pose[:2]) for level, pose in zip(belief.levels, belief.poses(), strict=True)]
+        return self._index.log_likelihood(retrieval, places, self.settings.belief.retrieval_weight)
 
     def _on_slice(self, wall_slice: WallSlice) -> None:
         s = self.settings.belief
@@ -174,6 +166,16 @@ class Localizer:
             self._updated_at = at
         except (InsufficientStructure, FloorPlanError) as error:
             self._unusable = str(error)
+
+    def _on_carried(self) -> None:
+        """The surroundings changed at once: doubt all poses, and search everything with what is seen now."""
+        self._belief.doubt(self.settings.belief.carried_probability)
+        self._updated_at = self._searched_at = None
+        self._searched_all = False
+        self._compared_at.clear()
+        self._retrieved_at.clear()
+        if self._state == LocalizationState.LOCALIZED:
+            self._state = LocalizationState.LOST
 
     def _update(self, wall_slice: WallSlice, evidence: float) -> None:
         """Score every hypothesis where odometry says it is now, and correct the best ones."""
@@ -215,8 +217,8 @@ class Localizer:
         A pose found among retrieved places only is not announced before a search of everything has confirmed it.
         """
         retrieval = self.last_retrieval
-        sure = self._searched_at is None and retrieval is not None and not retrieval.abstained
-        regions = self._index.likely_regions(retrieval) if sure and retrieval is not None else []
+        cold = self._state == LocalizationState.INITIALIZING and self._searched_at is None
+        regions = self._index.likely_regions(retrieval) if cold and retrieval and not retrieval.abstained else []
         if regions:
             fits = self._matcher.register(wall_slice, levels=self._active, regions=regions)
         else:

@@ -138,6 +138,23 @@ class PlaceIndex:
                 regions.append((place.level, place.position_xy, float(reach.max()) + 1.0))
         return regions
 
+    def log_likelihood(
+        self, retrieval: Retrieval, places: Sequence[PlaceOutline | None], weight: float
+    ) -> NDArray[np.float64]:
+        """(H,) log-likelihood of a retrieval for a robot in each of the places, against the uniform ranking, in nats.
+
+        Bounded, so that no single ranking can outvote the geometry; 0 outside all places (None).
+        """
+        share = {(p.level, p.place_id): p.probability for p in retrieval.places}
+        unlisted = max(len(self.places) - len(share), 0) + 1
+        rest = max(1.0 - sum(share.values()), 1e-3) / unlisted
+        uniform = 1.0 / (len(self.places) + 1)
+        out = np.zeros(len(places))
+        for k, place in enumerate(places):
+            if place is not None:
+                out[k] = np.log(max(share.get((place.key, place.place_id), rest), 1e-6) / uniform)
+        return np.asarray(np.clip(weight * out, -2.0, 2.0))
+
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         query = np.ascontiguousarray(vector, dtype=np.float32)
         if query.shape != (self.dim,):

@@ -84,6 +84,46 @@ def test_a_clock_that_runs_backwards_or_odometry_that_leaps_starts_a_new_cloud(s
     assert cloud is not None and cloud.scans == 1
 
 
+def room_sweep(stamp_s: float, T_odom_base: NDArray[np.float64], half_m: tuple[float, float]) -> PointCloudObservation:
+    """From within four walls around odom's origin, whatever odometry says of the way there."""
+    t, z = np.meshgrid(np.arange(-1, 1, 0.01), np.arange(0.0, 2.5, 0.1))
+    (hx, hy), t, z = half_m, t.ravel(), z.ravel()
+    side = np.ones_like(t)
+    walls = [(hx * side, hy * t), (-hx * side, hy * t), (hx * t, hy * side), (hx * t, -hy * side)]
+    points = np.concatenate([np.stack([x, y, z], axis=1) for x, y in walls])
+    T_sensor_odom = inverse_se3(T_odom_base @ T_BASE_SENSOR)
+    points = transform_points_se3(T_sensor_odom, points).astype(np.float32)
+    return PointCloudObservation(round(stamp_s * 1e9), points, T_BASE_SENSOR, T_odom_base)
+
+
+def drive_then_see_other_walls(settings: AccumulationSettings, last_x_m: float = 0.52) -> int:
+    """Sweeps in the cloud after five from one room and one from a larger one."""
+    accumulator = CloudAccumulator(settings)
+    for k in range(5):
+        accumulator.add(room_sweep(0.1 * k, se3_from_se2([0.12 * k, 0.0, 0.05 * k]), (2.0, 3.0)))
+    accumulator.add(room_sweep(0.6, se3_from_se2([last_x_m, 0.0, 0.2]), (3.5, 4.0)))
+    cloud = accumulator.local_cloud()
+    assert cloud is not None
+    return cloud.scans
+
+
+def test_a_sweep_of_other_surroundings_starts_a_new_cloud() -> None:
+    assert drive_then_see_other_walls(SETTINGS) == 1
+
+
+def test_surroundings_are_not_compared_over_a_long_way_or_when_told_not_to() -> None:
+    assert drive_then_see_other_walls(SETTINGS, last_x_m=0.9) == 6
+    assert drive_then_see_other_walls(AccumulationSettings(continuity_share=0.0)) == 6
+
+
+def test_driving_and_turning_within_the_same_walls_goes_on_with_the_cloud() -> None:
+    accumulator = CloudAccumulator(SETTINGS)
+    for k in range(20):
+        accumulator.add(room_sweep(0.1 * k, se3_from_se2([0.06 * k, -0.03 * k, 0.15 * k]), (2.0, 3.0)))
+    cloud = accumulator.local_cloud()
+    assert cloud is not None and cloud.scans > 15
+
+
 def test_points_that_are_not_finite_are_refused_with_their_number() -> None:
     points = np.ones((10, 3), dtype=np.float32)
     points[3, 1] = np.nan

@@ -112,6 +112,18 @@ def test_null_wins_where_nothing_fits_and_gives_birth_when_something_does() -> N
     assert belief.levels[0] == L2 and belief.weight[0] > 0.9
 
 
+def test_doubt_moves_mass_to_the_null_hypothesis_and_keeps_the_order() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
+    belief.weigh(np.array([0.0, -1.0]), -3.0)
+    before, unknown = belief.weight.copy(), belief.null_weight
+    belief.doubt(0.8)
+    assert belief.weight == pytest.approx(0.2 * before)
+    assert belief.null_weight == pytest.approx(0.8 + 0.2 * unknown)
+    # A pose that goes on explaining everything is believed again with one look.
+    belief.observe(np.array([GOOD, POOR]), 1.0, 1.0)
+    assert belief.levels[0] == L1 and belief.weight[0] > 0.9
+
+
 def test_what_unmapped_furniture_alone_causes_does_not_decide_between_twins() -> None:
     belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
     band = BeliefSettings().score_deadband

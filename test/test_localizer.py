@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ from crossover_models.estimate import (
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import compose_se2, inverse_se2, wrap_angle
 from crossover_models.localizer import Localizer, LocalizerError
-from crossover_models.observation import Modality, SceneEmbedding
+from crossover_models.observation import Modality, SceneEmbedding, WallSlice
 
 L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
 START = np.array([1.5, 5.0, 0.1])
@@ -125,6 +127,104 @@ def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
     assert estimate.state == LocalizationState.LOCALIZED
     assert error(estimate, away[-1])[0] < 0.15
     assert np.hypot(*(estimate.T_map_odom - T_map_odom_before)[:2]) > 1.0
+
+
+def localized_in(
+    source: PlantedMap, plan: FloorPlan, settings: LocalizerSettings
+) -> tuple[Localizer, NDArray[np.float64]]:
+    """A localizer that announced a pose, and the odometry (3,) there."""
+    localizer = Localizer(source, settings)
+    assert run(localizer, plan, drive(START, 6)).state == LocalizationState.LOCALIZED
+    return localizer, compose_se2(ODOM_FROM_MAP, drive(START, 6)[-1])
+
+
+def see(
+    localizer: Localizer, plan: FloorPlan, pose: NDArray[np.float64], odom: NDArray[np.float64], stamp_s: float
+) -> LocalizationEstimate:
+    stamp_ns = round(stamp_s * 1e9)
+    localizer.on_odometry(stamp_ns, odom)
+    return localizer.on_embedding(lidar_embedding(scan(plan, pose, odom, stamp_ns, seed=stamp_ns % 97)))
+
+
+def test_a_robot_that_is_carried_is_lost_with_the_first_look_and_found_with_little_travel() -> None:
+    plan = asymmetric_plan()
+    localizer, odom = localized_in(PlantedMap({L1: plan}), plan, LocalizerSettings())
+    away = drive(DISTINCT, 4, step_m=0.25)
+    estimates = [
+        see(localizer, plan, pose, compose_se2(odom, compose_se2(inverse_se2(away[0]), pose)), 5.0 + 0.5 * k)
+        for k, pose in enumerate(away)
+    ]
+    # Never an announcement of the old place, not even with the first look.
+    for estimate, pose in zip(estimates, away, strict=True):
+        assert estimate.state != LocalizationState.LOCALIZED or error(estimate, pose)[0] < 0.15
+    assert estimates[-1].state == LocalizationState.LOCALIZED
+
+
+def test_a_ride_to_another_floor_is_noticed_when_the_doors_open() -> None:
+    plan, above = asymmetric_plan(), other_plan()
+    localizer, odom = localized_in(PlantedMap({L1: plan, L2: above}), plan, LocalizerSettings())
+    up = np.array([3.5, 3.5, 1.2])
+    estimate = see(localizer, above, up, odom, 5.0)
+    assert estimate.state == LocalizationState.LOCALIZED or estimate.T_map_odom is None
+    for k, pose in enumerate(drive(up, 6, step_m=0.25)[1:]):
+        moved = compose_se2(odom, compose_se2(inverse_se2(up), pose))
+        estimate = see(localizer, above, pose, moved, 5.5 + 0.5 * k)
+    assert estimate.state == LocalizationState.LOCALIZED
+    assert estimate.best is not None and estimate.best.level == L2 and error(estimate, pose)[0] < 0.15
+
+
+def cabin(odom: NDArray[np.float64]) -> WallSlice:
+    """Four walls of a lift around the robot."""
+    t = np.linspace(-0.7, 0.7, 40)
+    side = np.full_like(t, 0.7)
+    walls = np.concatenate([np.stack(pair, axis=1) for pair in ((t, side), (t, -side), (side, t), (-side, t))])
+    return WallSlice(
+        round(4.5e9), walls.astype(np.float32), np.zeros((1, 2), np.float32), np.zeros(160, np.int32), odom
+    )
+
+
+def test_after_a_ride_in_a_lift_twin_floors_are_ambiguous_again() -> None:
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan, L2: plan}), LocalizerSettings())
+    odom = compose_se2(ODOM_FROM_MAP, DISTINCT)
+    localizer.on_odometry(0, odom)
+    localizer.set_pose(L1, DISTINCT, np.diag([0.01, 0.01, 0.001]))
+    assert see(localizer, plan, DISTINCT, odom, 4.0).state == LocalizationState.LOCALIZED
+    localizer.on_embedding(lidar_embedding(cabin(odom)))
+    for k, pose in enumerate(drive(DISTINCT, 5, step_m=0.25)):
+        estimate = see(localizer, plan, pose, compose_se2(ODOM_FROM_MAP, pose), 5.0 + 0.5 * k)
+        assert estimate.state == LocalizationState.LOST
+    shares = {h.level: h.probability for h in estimate.hypotheses[:2]}
+    assert shares[L1] == pytest.approx(shares[L2], abs=0.2)
+
+
+def test_a_carried_robot_is_searched_everywhere_and_not_where_retrieval_says_only() -> None:
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan, L2: other_plan()})
+    localizer, odom = localized_in(source, plan, LocalizerSettings())
+    # Retrieval goes on being sure of the other building part.
+    for k in range(2):
+        seen = scan(plan, DISTINCT, odom, round((5.0 + 0.5 * k) * 1e9), seed=k)
+        estimate = localizer.on_embedding(replace(lidar_embedding(seen), vector=source.vector("L2-west")))
+    assert estimate.state == LocalizationState.LOCALIZED and error(estimate, DISTINCT)[0] < 0.15
+
+
+def test_surroundings_that_change_for_a_moment_do_not_cost_the_pose() -> None:
+    plan = asymmetric_plan()
+    pose = drive(START, 6)[-1]
+    localizer, odom = localized_in(PlantedMap({L1: plan}), plan, LocalizerSettings())
+    # A crowd all around at 0.8 m, and gone again: the robot never moved.
+    crowd = scan(plan, pose, odom, round(5e9))
+    bearing = np.arctan2(crowd.points[:, 1], crowd.points[:, 0])
+    near = 0.8 * np.stack([np.cos(bearing), np.sin(bearing)], axis=1).astype(np.float32)
+    hidden = localizer.on_embedding(lidar_embedding(replace(crowd, points=near)))
+    assert hidden.state == LocalizationState.LOST
+    estimate = see(localizer, plan, pose, odom, 5.5)
+    assert estimate.best is not None and error(estimate, pose)[0] < 0.15
+    for k in range(1, 5):
+        there = compose_se2(pose, np.array([0.25 * k, 0.0, 0.0]))
+        estimate = see(localizer, plan, there, compose_se2(odom, np.array([0.25 * k, 0.0, 0.0])), 5.5 + 0.5 * k)
+    assert estimate.state == LocalizationState.LOCALIZED and error(estimate, there)[0] < 0.15
 
 
 def test_a_pose_that_overtakes_the_announced_one_is_not_announced_in_its_stead() -> None:
