@@ -18,7 +18,8 @@ from crossover_models.cli import main
 from crossover_models.evaluation.ground_truth import read_truth
 from crossover_models.evaluation.trajectory import Trajectory
 from crossover_models.floor_plan import FREE, OCCUPIED
-from crossover_models.geometry import se3_from_se2, transform_points_se3, wrap_angle
+from crossover_models.geometry import compose_se2, se3_from_se2, transform_points_se3, wrap_angle
+from crossover_models.map_database.sources import read_source
 from crossover_models.map_database.store import MapDatabase
 from crossover_models.simulation.defects import with_defects
 from crossover_models.simulation.doors import put_leaves
@@ -33,6 +34,7 @@ from crossover_models.simulation.survey import level_meshes
 from crossover_models.simulation.twins import generate_twin_building, generate_twin_rooms, twin_places
 from crossover_models.simulation.world import BuildingWorld
 
+HOTEL = Path(__file__).resolve().parents[1] / "../shared/data/rmf/hotel/hotel.building.yaml"
 FAST: dict[str, Any] = {"camera": False, "lidar_hz": 2.0, "lidar_azimuths": 90, "odom_hz": 10.0}
 
 
@@ -150,6 +152,18 @@ def test_a_lift_ride_ends_on_another_level(lifted: Run, building: Building) -> N
     assert share_on_walls(lifted, building) > 0.8
     track = odometry(lifted)
     assert np.hypot(*np.diff(track[:, 1:3], axis=0).T).max() < 0.6 * 0.1 * 1.3
+
+
+@pytest.mark.skipif(not HOTEL.is_file(), reason="the hotel's drawings are NOT here: no ride between shifted map frames")
+def test_a_ride_between_shifted_map_frames_ends_where_it_began(tmp_path: Path) -> None:
+    hotel = read_source(str(HOTEL))
+    made = run(hotel, tmp_path, duration_s=110.0, lift_at_s=10.0, lidar_hz=0.2)
+    frames = {level.level_id: level.T_building_map for level in hotel.levels}
+    names = [key.level_id for key in made.truth.levels]
+    (k,) = [k for k in range(1, len(names)) if names[k] != names[k - 1]]
+    poses = [compose_se2(frames[names[i]], made.truth.T_map_base[i]) for i in (k - 1, k)]
+    assert np.hypot(*(poses[1] - poses[0])[:2]) < 0.02
+    assert np.hypot(*(made.truth.T_map_base[k] - made.truth.T_map_base[k - 1])[:2]) > 1.0
 
 
 def test_in_the_cabin_only_the_cabin_is_seen(lifted: Run) -> None:

@@ -26,6 +26,7 @@ CARRIED_S = 1.0
 """How long a kidnapped robot is carried; its sensors are covered, its wheels stand still."""
 CABIN_HALF_M, CABIN_HEIGHT_M = 0.85, 2.2
 _LIFT_REACH_M = 2.5
+_STOP_M = 0.1
 NO_LEG = -1
 
 
@@ -189,15 +190,13 @@ def plan_itinerary(
         places = here.level.places
         if kind == "lift":
             there = _other_level(here.level.level_id, levels, meeting, rng)
-            cabin, beyond = _lift_spot(here, there)
-            way = tour(here.ground, places, settings, left, rng, start=begin, avoid=avoid, finish_at=cabin)
+            spot = _lift_spot(here, there)
+            way = tour(here.ground, places, settings, left, rng, start=begin, avoid=avoid, finish_at=spot)
             track.drive(here, way)
             track.wait(settings.lift_ride_s, Leg(here, track.steps, _cabin(way.poses[-1])))
             # The same spot of the building, one storey on: nobody turns the cabin.
             offset = compose_se2(inverse_se2(there.level.T_building_map), here.level.T_building_map)
             begin, avoid = compose_se2(offset, way.poses[-1]), ""
-            if there.ground.label_at(begin[:2]) == 0:
-                begin = np.array([*beyond, begin[2]])
             track.events.append(Event("lift", track.steps, here.level.level_id, there.level.level_id))
             here = there
         else:
@@ -241,30 +240,40 @@ def _other_level(
     return reachable[int(rng.integers(len(reachable)))]
 
 
-def _lift_spot(here: MetLevel, there: MetLevel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where to stand for a lift on two levels, (2,) each in its map frame: the free spot nearest to the cabin.
+def _lift_spot(here: MetLevel, there: MetLevel) -> NDArray[np.float64]:
+    """Where to stand for a lift, (2,) in the map frame: the spot nearest to the cabin at which the robot fits on both
+    levels, so that it arrives where it left.
 
     Raises:
-        NoRoute: no lift of the one level stands where the other has one, or the robot gets to none of them.
+        NoRoute: no lift of the one level stands where the other has one, or the robot fits at none of them on both.
     """
     to_there = compose_se2(inverse_se2(there.level.T_building_map), here.level.T_building_map)
+    label = here.ground.main_region([place.polygon for place in here.level.places])
+    spots = here.ground.plan.position(np.argwhere(here.ground.labels == label))
+    cos, sin = np.cos(to_there[2]), np.sin(to_there[2])
+    across = spots @ np.array([[cos, sin], [-sin, cos]]) + to_there[:2]
+    fits = _with_room(there, across)
     for lift in here.level.lifts:
-        across = compose_se2(to_there, np.array([*lift.position, 0.0]))[:2]
-        if not any(np.hypot(*(other.position - across)) < _LIFT_REACH_M for other in there.level.lifts):
+        beyond = compose_se2(to_there, np.array([*lift.position, 0.0]))[:2]
+        if not any(np.hypot(*(other.position - beyond)) < _LIFT_REACH_M for other in there.level.lifts):
             continue
-        spots = [_nearest_free(met, at) for met, at in ((here, lift.position), (there, across))]
-        if spots[0] is not None and spots[1] is not None:
-            return spots[0], spots[1]
+        distance = np.where(fits, np.linalg.norm(spots - lift.position, axis=1), np.inf)
+        nearest = int(np.argmin(distance))
+        if distance[nearest] < _LIFT_REACH_M:
+            return np.asarray(spots[nearest])
     raise NoRoute(f"no lift that the robot can use joins levels {here.level.level_id} and {there.level.level_id}")
 
 
-def _nearest_free(met: MetLevel, point: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Middle of the drivable cell nearest to a point (2,), None beyond reach."""
-    label = met.ground.main_region([place.polygon for place in met.level.places])
-    spots = met.ground.plan.position(np.argwhere(met.ground.labels == label))
-    distance = np.linalg.norm(spots - point, axis=1)
-    nearest = int(np.argmin(distance))
-    return np.asarray(spots[nearest]) if distance[nearest] < _LIFT_REACH_M else None
+def _with_room(met: MetLevel, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie where the robot fits with some room: it does not stop on the millimetre."""
+    ground = met.ground
+    label = ground.main_region([place.polygon for place in met.level.places])
+    rows, cols = ground.labels.shape
+    cell = ground.plan.cell(points)
+    inside = (cell >= 0).all(axis=1) & (cell[:, 0] < rows) & (cell[:, 1] < cols)
+    row, col = np.clip(cell[:, 0], 0, rows - 1), np.clip(cell[:, 1], 0, cols - 1)
+    spare = ground.clearance_m[row, col] > ground.radius_m + _STOP_M
+    return np.asarray(inside & (ground.labels[row, col] == label) & spare)
 
 
 def _cabin(T_map_base: NDArray[np.float64]) -> Mesh:
