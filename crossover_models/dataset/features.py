@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -135,17 +134,7 @@ def save_features(path: Path, scene: SceneFeatures, key: str) -> int:
     described = json.dumps({"about": about, "shapes": shapes}, sort_keys=True)
     header = {"schema_version": SCHEMA_VERSION, "key": key, "sha256": _hash(tensors, described), "scan": described}
     content = save(tensors, {"features": json.dumps(header, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
     return len(content)
 
 

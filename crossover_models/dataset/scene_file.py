@@ -49,7 +49,15 @@ def save_scene(path: Path, scene: Scene) -> None:
         OSError: it cannot be written; nothing is left behind.
         SceneError: a depth beyond 65 m or more objects than a picture of instances can tell apart.
     """
-    content = encode_scene(scene)
+    write_whole(path, encode_scene(scene))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent at any moment, also after a power cut.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
