@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from crossover_models.dataset.scene_file import write_whole
+
 SCHEMA_VERSION = 1
 POINT_STEP_M = 0.01
 _CAD_STEPS = 127.0
