@@ -15,6 +15,7 @@ from crossover_models.dataset.extract import FeatureSettings, scene_features
 from crossover_models.dataset.features import SCHEMA_VERSION, FeaturesError, load_features, save_features
 from crossover_models.dataset.scene_file import scene_hash
 from crossover_models.dataset.store import SUFFIX, DataSet
+from crossover_models.dataset.workers import end_workers
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.profile import REFERENCE, SMALL, EncoderProfile
 
@@ -167,6 +168,7 @@ def _outcomes(job: FeaturesJob, scans: list[tuple[str, str]]) -> Iterator[ScanFe
             for future in ready:
                 yield future.result()
     except (BrokenProcessPool, OSError):
+        end_workers()
         # Which of the two it is depends on whether the pool breaks while a worker is being started.
         raise FeaturesError(
             f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "

@@ -33,6 +33,7 @@ from crossover_models.dataset.store import (
     scene_path,
     write_info,
 )
+from crossover_models.dataset.workers import end_workers
 from crossover_models.simulation.layout import LayoutError
 
 _GROUPS = "groups"
@@ -162,6 +163,7 @@ def _made(
                 for future in finished:
                     yield running.pop(future), future.result()
         except (BrokenProcessPool, OSError):
+            end_workers()
             # Which of the two it is depends on whether the pool breaks while a worker is being started.
             raise DataSetError(f"{folder}: a worker was killed (out of memory?); repeat with fewer --workers") from None
         finally:

@@ -18,6 +18,7 @@ from crossover_models.dataset.readers import Reader, ReaderOptions, open_reader
 from crossover_models.dataset.scene import SceneError
 from crossover_models.dataset.scene_file import check_scene, load_scene, save_scene
 from crossover_models.dataset.store import SPLITS, DataSetInfo, begin, finish, scene_path, write_info
+from crossover_models.dataset.workers import end_workers
 
 FAILED, LEFT_OUT = "failed.json", "left_out.json"
 
@@ -176,6 +177,7 @@ def _outcomes(job: PrepareJob, reader: Reader, scans: list[tuple[str, str]]) -> 
     try:
         yield from _in_parallel(pool, job, scans)
     except (BrokenProcessPool, OSError):
+        end_workers()
         # Which of the two it is depends on whether the pool breaks while a worker is being started.
         raise PrepareError(
             f"{job.out}: a worker process was ended from outside (out of memory?); repeat the command to go on, "
