@@ -174,6 +174,8 @@ def test_a_worker_ended_from_outside_is_one_line(published: Path, tmp_path: Path
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and not multiprocessing.active_children():
                 time.sleep(0.001)
+            # Both are there by then, and still importing.
+            time.sleep(0.1)
             for child in multiprocessing.active_children():
                 child.kill()
 
