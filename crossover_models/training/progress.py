@@ -7,11 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.training.generate import RoomSource, cached_rooms
+from crossover_models.training.loop import SCORE, StepReport
+from crossover_models.training.loop import Report as StageReport
 from crossover_models.training.room_sample import RoomSample
 from crossover_models.training.trainer import Report
 
@@ -52,5 +65,40 @@ def training_bar() -> Iterator[Report]:
                 last["mrr"] = entry["mrr"]
             note = f"loss {loss:.2f}, validation mean reciprocal rank {last['mrr']:.3f}"
             bar.update(task, completed=step, total=steps, note=note)
+
+        yield report
+
+
+class _Rate(ProgressColumn):
+    """Steps a second, once there are two."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.2f} steps/s")
+
+
+@contextmanager
+def stage_bar(name: str) -> Iterator[StageReport]:
+    """A report for :func:`crossover_models.training.loop.run_stage`: steps, rate, remaining time, loss and score."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(Column(no_wrap=True)),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(TextColumn("{task.description}"), *columns, TextColumn("{task.fields[note]}")) as bar:
+        task, begun = bar.add_task(name, total=None, note=""), False
+        score = ""
+
+        def report(made: StepReport) -> None:
+            nonlocal begun, score
+            if not begun:
+                # A continued run is as fast as the steps it makes, not as those it made before.
+                bar.reset(task, total=made.steps, completed=made.step - 1, note="")
+                begun = True
+            if made.entry is not None:
+                score = f", validation {made.entry[SCORE]:.3f}"
+            bar.update(task, completed=made.step, note=f"loss {made.loss:.3f}{score}")
 
         yield report

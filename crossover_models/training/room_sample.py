@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from crossover_models.training.errors import CacheError as CacheError
+
 Array = NDArray[np.float32]
-
-
-class CacheError(ValueError):
-    """A cached file that is not what it should be; the message names it."""
 
 
 @dataclass(frozen=True)

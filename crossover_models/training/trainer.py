@@ -21,14 +21,11 @@ from crossover_models.encoders.front_ends import FeatureSizes
 from crossover_models.encoders.network import UnifiedNetwork
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.training.batches import Batch, embed, training_batch
+from crossover_models.training.errors import TrainingError as TrainingError
 from crossover_models.training.loss import Temperature, all_pairs_loss
 from crossover_models.training.recall import embed_rooms, mean_reciprocal_rank, recall_at, true_ranks
 from crossover_models.training.room_sample import RoomSample
 from crossover_models.training.state import TrainingState, load_state, save_state
-
-
-class TrainingError(ValueError):
-    """A run that cannot start or go on; the message says why."""
 
 
 @dataclass(frozen=True)
