@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from crossover_models.encoders.inputs import surface_points
 from crossover_models.encoders.plan_patch import plan_features
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.floor_plan import FREE, OCCUPIED, FloorPlan
+from crossover_models.sets.palette import COLORS, palette
+from crossover_models.sets.raster import CELLS, PLAN_CHANNELS, plan_raster
 
 _DARK = 128
 _GROWN = 0.2
@@ -34,12 +37,22 @@ class FeatureSettings(Settings):
     referrals: int = setting(20, "sentences about single objects, spread over all of them", minimum=0, maximum=1000)
 
 
+Recognizer = Callable[[Sequence[NDArray[np.uint8]]], Array]
+"""Pictures -> (V, 2C) evidence of objects."""
+
+
 def scene_features(
-    scene: Scene, settings: FeatureSettings, profile: EncoderProfile, image: ImageFrontEnd, text: TextFrontEnd
+    scene: Scene,
+    settings: FeatureSettings,
+    profile: EncoderProfile,
+    image: ImageFrontEnd,
+    text: TextFrontEnd,
+    recognizer: Recognizer | None = None,
 ) -> SceneFeatures:
     """Features of a scan; the same arguments always give the same ones."""
     pictures = [view.image for view in scene.views]
-    frames = [view.image for view in scene.drive.views] if scene.drive else []
+    driven = scene.drive.views if scene.drive else ()
+    frames = [view.image for view in driven]
     crops, of_crop = object_crops(scene.views, len(scene.objects), settings.crops)
     object_views = np.zeros((len(scene.objects), image.plan_dim), dtype=np.float32)
     counts = np.bincount(of_crop, minlength=len(scene.objects)).astype(np.int32)
@@ -85,7 +98,26 @@ def scene_features(
         colored=np.zeros(len(rows), np.bool_) if no_colors or cloud.colored is None else cloud.colored[rows],
         instance=np.full(len(rows), -1, np.int32) if cloud.instance is None else cloud.instance[rows],
         drive_points=drive.points[drive_rows],
+        outline=np.zeros((0, 2), np.float32) if scene.polygon is None else scene.polygon.astype(np.float32),
+        drive_poses=np.array([v.T_scene_camera for v in driven], dtype=np.float32).reshape(-1, 4, 4),
+        view_colors=_palettes(pictures),
+        drive_colors=_palettes(frames),
+        view_objects=_recognized(pictures, recognizer),
+        drive_objects=_recognized(frames, recognizer),
+        plan_rasters=np.array(
+            [plan_raster(drawn_plan(plan), _outline(scene, plan)) for plan in scene.plans], dtype=np.uint8
+        ).reshape(-1, PLAN_CHANNELS, CELLS, CELLS),
     )
+
+
+def _palettes(pictures: list[NDArray[np.uint8]]) -> Array:
+    return np.array([palette(picture) for picture in pictures], dtype=np.float32).reshape(-1, COLORS)
+
+
+def _recognized(pictures: list[NDArray[np.uint8]], recognizer: Recognizer | None) -> Array:
+    if recognizer is None or not pictures:
+        return np.zeros((len(pictures), 0), np.float32)
+    return recognizer(pictures)
 
 
 def object_crops(views: tuple[View, ...], objects: int, most: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from crossover_models.dataset.scene_file import write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 POINT_STEP_M = 0.01
 _CAD_STEPS = 127.0
 _LEVEL = 6
@@ -58,6 +58,11 @@ class SceneFeatures:
         colored: (N,) bool.
         instance: (N,) int32 object of each point, -1 for none or unknown.
         drive_points: (M, 3) cloud of a robot's drive, likewise on 1 cm.
+        outline: (N, 2) of the room, scene frame, metres; empty where unknown.
+        drive_poses: (T, 4, 4) T_scene_camera of the drive's frames.
+        view_colors, drive_colors: (V or T, 64) see :func:`palette`.
+        view_objects, drive_objects: (V or T, 2C) see :meth:`ObjectRecognizer.evidence`; no columns without one.
+        plan_rasters: (G, 2, 64, 64) of the floor plans, see :func:`plan_raster`.
     """
 
     scan_id: str
@@ -87,9 +92,23 @@ class SceneFeatures:
     colored: NDArray[np.bool_]
     instance: NDArray[np.int32]
     drive_points: Array
+    outline: Array = field(default_factory=lambda: _empty(0, 2))
+    drive_poses: Array = field(default_factory=lambda: _empty(0, 4, 4))
+    view_colors: Array = field(default_factory=lambda: _empty(0, 0))
+    drive_colors: Array = field(default_factory=lambda: _empty(0, 0))
+    view_objects: Array = field(default_factory=lambda: _empty(0, 0))
+    drive_objects: Array = field(default_factory=lambda: _empty(0, 0))
+    plan_rasters: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 2, 64, 64), np.uint8))
 
 
-_HALF = ("views", "drive_views", "plans", "texts", "referrals", "object_views")
+def _empty(*shape: int) -> Array:
+    return np.zeros(shape, dtype=np.float32)
+
+
+_HALF = (
+    *("views", "drive_views", "plans", "texts", "referrals", "object_views"),
+    *("view_colors", "drive_colors", "view_objects", "drive_objects"),
+)
 _CENTIMETRES = ("points", "drive_points")
 _ROWS_OF_POINTS = ("colors", "colored", "instance")
 _NAMES = ("object_ids", "object_categories", "plan_styles")

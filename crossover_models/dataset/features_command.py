@@ -26,6 +26,9 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--crops", type=int, metavar="N", help="pictures of an object, 0 for none")
     parser.add_argument("--cad-points", type=int, metavar="N", help="points on a CAD model")
     parser.add_argument("--referrals", type=int, metavar="N", help="sentences about single objects, at most")
+    parser.add_argument(
+        "--recognizer", type=Path, metavar="FILE", help="checkpoint that recognizes objects in pictures (.safetensors)"
+    )
     parser.set_defaults(run=run, resumes=True)
 
 
@@ -49,7 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     names = {"spacing_m": arguments.spacing} | {n: getattr(arguments, n) for n in ("crops", "cad_points", "referrals")}
     assert set(names) == {f.name for f in fields(FeatureSettings)}
     settings = FeatureSettings().with_flat({name: value for name, value in names.items() if value is not None})
-    job = FeaturesJob(arguments.folder, arguments.out, arguments.profile, settings, arguments.workers, arguments.device)
+    job = FeaturesJob(
+        arguments.folder,
+        arguments.out,
+        arguments.profile,
+        settings,
+        arguments.workers,
+        arguments.device,
+        arguments.recognizer,
+    )
     console = Console(stderr=True, markup=False, highlight=False)
     columns = (
         TextColumn("features {task.fields[scan]}", markup=False),

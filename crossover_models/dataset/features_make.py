@@ -18,6 +18,7 @@ from crossover_models.dataset.store import SUFFIX, DataSet
 from crossover_models.dataset.workers import end_workers
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.profile import REFERENCE, SMALL, EncoderProfile
+from crossover_models.sets.recognition import open_recognizer
 
 PROFILES = {profile.name: profile for profile in (SMALL, REFERENCE)}
 REFERENCE_MB = 44.0
@@ -27,7 +28,10 @@ FOLDER = "features"
 
 @dataclass(frozen=True)
 class FeaturesJob:
-    """What to make: features of the data set ``source`` in ``out`` with a profile's front ends."""
+    """What to make: features of the data set ``source`` in ``out`` with a profile's front ends.
+
+    ``recognizer`` is a checkpoint of ``crossover train recognizer`` that adds evidence of objects to each picture.
+    """
 
     source: Path
     out: Path
@@ -35,6 +39,7 @@ class FeaturesJob:
     settings: FeatureSettings = field(default_factory=FeatureSettings)
     workers: int = 1
     device: str = "cpu"
+    recognizer: Path | None = None
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -82,9 +87,10 @@ def features_key(
     profile: EncoderProfile,
     image: ImageFrontEnd,
     text: TextFrontEnd,
+    recognizer_sha256: str = "",
 ) -> str:
     """Hash of everything that decides a scan's features."""
-    front_ends = [image.name, image.weights_sha256, text.name, text.weights_sha256]
+    front_ends = [image.name, image.weights_sha256, text.name, text.weights_sha256, recognizer_sha256]
     plan = [profile.plan_side_m, profile.plan_pixels, profile.plan_rotations]
     content = json.dumps([SCHEMA_VERSION, scene_sha256, asdict(settings), front_ends, plan], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -126,10 +132,15 @@ class _Maker:
         self.job, self.profile = job, PROFILES[job.profile]
         self.image, self.text = open_front_ends(self.profile, job.device)
         self.data = DataSet.open(job.source)
+        self.recognizer = None if job.recognizer is None else open_recognizer(job.recognizer)
+
+    @property
+    def _recognizer_sha256(self) -> str:
+        return "" if self.recognizer is None else self.recognizer.sha256
 
     def make(self, split: str, scan_id: str) -> ScanFeatures:
         sha256 = scene_hash(self.data.path(scan_id))
-        key = features_key(sha256, self.job.settings, self.profile, self.image, self.text)
+        key = features_key(sha256, self.job.settings, self.profile, self.image, self.text, self._recognizer_sha256)
         path = features_path(self.job.out, split, scan_id)
         wrong = ""
         if path.exists():
@@ -139,7 +150,7 @@ class _Maker:
             except FeaturesError as error:
                 wrong = str(error)
         scene = self.data.load(scan_id)
-        features = scene_features(scene, self.job.settings, self.profile, self.image, self.text)
+        features = scene_features(scene, self.job.settings, self.profile, self.image, self.text, self.recognizer)
         try:
             return ScanFeatures(scan_id, save_features(path, features, key), wrong)
         except OSError as error:

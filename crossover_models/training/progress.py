@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,3 +102,15 @@ def stage_bar(name: str) -> Iterator[StageReport]:
             bar.update(task, completed=made.step, note=f"loss {made.loss:.3f}{score}")
 
         yield report
+
+
+@contextmanager
+def scans_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of scans done and all scans that draws a bar."""
+    with _bar() as bar:
+        task = bar.add_task(title, total=None, note="scans")
+
+        def tell(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
+
+        yield tell
