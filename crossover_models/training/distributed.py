@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -58,28 +58,23 @@ def chosen_device(device: str) -> torch.device:
     return torch.device("cuda", local)
 
 
-@contextmanager
-def joined(device: str) -> Iterator[Processes]:
-    """This process together with the others that torchrun started, if any; they part at the end.
+def join(device: str) -> Processes:
+    """This process together with the others that torchrun started, if any; they part when the program ends.
+
+    They join once a program: a second joining can meet the leftovers of the first one, and wait for ever.
 
     Raises:
         TrainingError: no such device.
     """
     where = chosen_device(device)
-    world, begun = int(os.environ.get("WORLD_SIZE", "1")), False
-    if world > 1 and not distributed.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         if where.type == "cuda":
             torch.cuda.set_device(where)
         distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=_PATIENCE)
-        begun = True
-    try:
-        if distributed.is_initialized():
-            yield Processes(distributed.get_rank(), distributed.get_world_size(), where)
-        else:
-            yield Processes(0, 1, where)
-    finally:
-        if begun:
-            distributed.destroy_process_group()
+        atexit.register(distributed.destroy_process_group)
+    if distributed.is_initialized():
+        return Processes(distributed.get_rank(), distributed.get_world_size(), where)
+    return Processes(0, 1, where)
 
 
 def gather(rows: Tensor) -> Tensor:

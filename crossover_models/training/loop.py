@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -19,14 +17,14 @@ from crossover_models.training.distributed import (
     Processes,
     average_gradients,
     from_first,
-    joined,
+    join,
     mean_of_all,
     share_buffers,
     share_weights,
 )
 from crossover_models.training.errors import TrainingError
 from crossover_models.training.log import RunLog
-from crossover_models.training.loop_state import TrainingState, load_state, save_state
+from crossover_models.training.loop_state import KEY, TrainingState, load_state, save_state
 from crossover_models.training.precision import Precision
 from crossover_models.training.schedule import Schedule
 from crossover_models.training.settings import TrainingSettings
@@ -100,10 +98,8 @@ def run_stage(
         CacheError: a damaged state, or one of another run.
         OSError: the folder cannot be written; what it held is kept.
     """
-    with ExitStack() as stack:
-        processes = stack.enter_context(joined(settings.device))
-        device = processes.device
-        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+    processes = join(settings.device)
+    with torch.random.fork_rng([processes.device] if processes.device.type == "cuda" else []):
         return _Run(stage, settings, folder, key, processes).train(report, max_steps)
 
 
@@ -120,12 +116,18 @@ class _Run:
             raise TrainingError(f"{stage.name}: every parameter is frozen; there is nothing to train")
         self.optimizer = _optimizer(self.trained, settings)
         share_weights(stage.module)
-        decides = [stage.name, key, settings.deciding(), self.precision.name, stage.rows(), processes.world]
-        self.key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        self.identity = {
+            "stage": stage.name,
+            **settings.deciding(),
+            "precision": self.precision.name,
+            "scans": stage.rows(),
+            "processes": processes.world,
+            KEY: key,
+        }
         self.file = folder / STATE_FILE
         self.state = TrainingState()
         if self.file.exists():
-            self.state = load_state(self.file, self.key, stage.module, self.optimizer, self.precision.scaler)
+            self.state = load_state(self.file, self.identity, stage.module, self.optimizer, self.precision.scaler)
         if from_first({"step": self.state.step}, processes.device)["step"] != self.state.step:
             raise TrainingError(f"{self.file}: seen by some of the processes only; they need a folder in common")
 
@@ -155,7 +157,7 @@ class _Run:
                     if entry is not None:
                         log.write("validation", entry)
                 if self.processes.first and (entry is not None or stop or state.step % self.settings.save_every == 0):
-                    save_state(self.file, self.key, state, self.stage.module, self.optimizer, self.precision.scaler)
+                    self._save()
                 if report is not None and self.processes.first:
                     report(StepReport(state.step, self.schedule.steps, loss, rate, entry))
                 if stop:
@@ -216,6 +218,10 @@ class _Run:
             state.best_score, state.best_step = score, state.step
             state.best = {name: t.detach().to("cpu", copy=True) for name, t in module.state_dict().items()}
         return entry
+
+    def _save(self) -> None:
+        scaler = self.precision.scaler
+        save_state(self.file, self.identity, self.state, self.stage.module, self.optimizer, scaler)
 
     def _finished(self) -> bool:
         later = [entry for entry in self.state.log if entry["step"] > self.state.best_step]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from crossover_models.dataset.scene_file import write_whole
 from crossover_models.training.errors import CacheError
 
 SCHEMA_VERSION = 1
+KEY = "key"
+"""Name of the hash in a run's identity that tells a person nothing."""
 
 
 @dataclass
@@ -40,13 +43,18 @@ class TrainingState:
 
 def save_state(
     path: Path,
-    key: str,
+    identity: Mapping[str, Any],
     state: TrainingState,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> None:
     """Write everything into one safetensors file, which is whole or the previous one at any moment.
+
+    Args:
+        path: of the file.
+        identity: plain values of everything that decides the run's numbers; :func:`load_state` compares it.
+        state, module, optimizer, scaler: what to write.
 
     Raises:
         OSError: it cannot be written; the previous one stays.
@@ -59,7 +67,7 @@ def save_state(
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     about = {
         "schema_version": SCHEMA_VERSION,
-        "key": key,
+        "identity": dict(identity),
         "step": state.step,
         "best_score": state.best_score,
         "best_step": state.best_step,
@@ -72,7 +80,11 @@ def save_state(
 
 
 def load_state(
-    path: Path, key: str, module: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    path: Path,
+    identity: Mapping[str, Any],
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
 ) -> TrainingState:
     """Put weights, moments and scale back and return the rest.
 
@@ -92,8 +104,11 @@ def load_state(
         raise
     except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise CacheError(f"{path}: damaged or not a training state ({error}); remove it to begin again") from None
-    if about["key"] != key:
-        raise CacheError(f"{path}: is of a run with other settings or data; choose another --out or remove it")
+    for name, value in identity.items():
+        if about["identity"].get(name) != value:
+            was = about["identity"].get(name)
+            told = "other data or another design" if name == KEY else f"{name} {was}, not {value}"
+            raise CacheError(f"{path}: is of a run with {told}; choose another --out or remove it")
     try:
         return _restored(tensors, about, module, optimizer, scaler)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
