@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crossover_models.encoders.shapes import unit_sphere
+
 POINTS = 1024
 
 
@@ -25,14 +27,6 @@ class PyramidSettings:
     radii: tuple[float, ...] = (0.24, 0.48, 0.96)
     depth: int = 5
     heads: int = 6
-
-
-def unit_sphere(points: Tensor) -> Tensor:
-    """Points (B, N, 3) centered on their mean and scaled to a largest radius of one."""
-    centered = points - points.mean(dim=1, keepdim=True)
-    radius: Tensor = centered.norm(dim=-1).amax(dim=1).clamp(min=1e-9)
-    scaled: Tensor = centered / radius[:, None, None]
-    return scaled
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:
