@@ -25,10 +25,12 @@ class Voxels:
     Attributes:
         coordinates: (N, 3) int64, unique, in voxels.
         features: (N, 5) float32: one, mean height over 2 m, mean red, green and blue in -1..1, or 0 without color.
+        labels: (N,) int64 largest label of a voxel's points, or None where points had none.
     """
 
     coordinates: NDArray[np.int64]
     features: NDArray[np.float32]
+    labels: NDArray[np.int64] | None = None
 
 
 def checked_images(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
@@ -60,6 +62,7 @@ def voxelize(
     voxel_m: float,
     radius_m: float,
     turn_rad: float = 0.0,
+    labels: NDArray[np.int64] | None = None,
 ) -> Voxels:
     """Voxels of a gravity-aligned cloud.
 
@@ -72,6 +75,7 @@ def voxelize(
         voxel_m: side of a voxel.
         radius_m: points farther than this from the median, in the plane or in height, are dropped.
         turn_rad: further turn after the alignment (training draws some).
+        labels: (N,) of the points, -1 for none.
 
     Raises:
         EncoderError: no point, a point that is not finite, or shapes that do not agree.
@@ -112,7 +116,11 @@ def voxelize(
         chosen = colors[near]
         for channel in range(3):
             features[:, 2 + channel] = np.bincount(group, chosen[:, channel]) / count / 127.5 - 1.0
-    return Voxels(cells[first], features)
+    if labels is None:
+        return Voxels(cells[first], features)
+    largest = np.full(len(unique), -1, dtype=np.int64)
+    np.maximum.at(largest, group, labels[near])
+    return Voxels(cells[first], features, largest)
 
 
 def surface_points(

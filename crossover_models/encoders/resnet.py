@@ -50,7 +50,7 @@ class SparseResNet(nn.Module):
         self.relu = make.relu()
         self.pool = make.average_pool(2, 2) if settings.stem_pool else None
         width = settings.stem_channels
-        self._stages: list[nn.Module] = []
+        self.stages: list[nn.Module] = []
         for number, (channels, blocks, stride) in enumerate(settings.stages(), start=1):
             stage = nn.Sequential(
                 *[
@@ -59,7 +59,7 @@ class SparseResNet(nn.Module):
                 ]
             )
             self.add_module(f"layer{number}", stage)
-            self._stages.append(stage)
+            self.stages.append(stage)
             width = channels
         self.conv5 = make.convolution(width, settings.last_channels, 3, settings.last_stride)
         self.bn5 = make.batch_norm(settings.last_channels)
@@ -69,7 +69,7 @@ class SparseResNet(nn.Module):
         x = self.relu(self.bn1(self.conv1(self._layers.tensor(coordinates, features, batch_size))))
         if self.pool is not None:
             x = self.pool(x)
-        for stage in self._stages:
+        for stage in self.stages:
             x = stage(x)
         x = self.relu(self.bn5(self.conv5(x)))
         return self._layers.global_average_pool(x, batch_size)
