@@ -108,8 +108,8 @@ def load_model(path: Path) -> tuple[SetsModel, dict[str, Any]]:
         about = json.loads(beside.read_text(encoding="utf-8"))
         if about.get("kind") != KIND or about.get("schema_version") != SCHEMA_VERSION:
             raise EncoderError(
-                f"{beside}: kind {about.get('kind')!r}, schema_version {about.get('schema_version')}; expected {KIND!r}, "
-                f"{SCHEMA_VERSION}"
+                f"{beside}: kind {about.get('kind')!r}, schema_version {about.get('schema_version')}; "
+                f"expected {KIND!r}, {SCHEMA_VERSION}"
             )
         settings = SetsSettings.from_mapping(about["sets"])
         sizes = FeatureSizes(*(int(n) for n in about["sizes"]))
