@@ -21,6 +21,8 @@ from safetensors.numpy import save
 from crossover_models.dataset.scene_file import write_whole
 
 SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 1 lacked outlines, poses of drives, colors, evidence of objects and rasters; those are empty then."""
 POINT_STEP_M = 0.01
 _CAD_STEPS = 127.0
 _LEVEL = 6
@@ -175,7 +177,7 @@ def load_features(path: Path, key: str | None = None) -> SceneFeatures:
         with safe_open(path, framework="numpy") as stream:
             header = json.loads((stream.metadata() or {})["features"])
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        if header["schema_version"] != SCHEMA_VERSION:
+        if header["schema_version"] not in _READABLE:
             raise FeaturesError(
                 f"{path}: schema_version {header['schema_version']}, this program reads {SCHEMA_VERSION}"
             )
@@ -184,7 +186,9 @@ def load_features(path: Path, key: str | None = None) -> SceneFeatures:
         if key is not None and header["key"] != key:
             raise FeaturesError(f"{path}: made from another scan or with other settings")
         described = json.loads(header["scan"])
-        arrays: dict[str, Any] = {name: _unpacked(name, tensors[name], described["shapes"][name]) for name in _ARRAYS}
+        arrays: dict[str, Any] = {
+            name: _unpacked(name, tensors[name], described["shapes"][name]) for name in _ARRAYS if name in tensors
+        }
         about: dict[str, Any] = {k: tuple(v) if k in _NAMES else v for k, v in described["about"].items()}
         return SceneFeatures(**about, **arrays)
     except FeaturesError:
