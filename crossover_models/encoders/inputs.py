@@ -63,6 +63,7 @@ def voxelize(
     radius_m: float,
     turn_rad: float = 0.0,
     labels: NDArray[np.int64] | None = None,
+    heading_rad: float | None = None,
 ) -> Voxels:
     """Voxels of a gravity-aligned cloud.
 
@@ -76,6 +77,7 @@ def voxelize(
         radius_m: points farther than this from the median, in the plane or in height, are dropped.
         turn_rad: further turn after the alignment (training draws some).
         labels: (N,) of the points, -1 for none.
+        heading_rad: of the walls, where it is known; else it is found.
 
     Raises:
         EncoderError: no point, a point that is not finite, or shapes that do not agree.
@@ -101,7 +103,7 @@ def voxelize(
         near = np.linalg.norm(offset - anchor, axis=1) <= radius_m
     kept = offset[near]
     kept[:, 2] = p[near, 2]
-    yaw = wall_heading(kept[:, :2]) - turn_rad
+    yaw = (wall_heading(kept[:, :2]) if heading_rad is None else heading_rad) - turn_rad
     cos, sin = np.cos(yaw), np.sin(yaw)
     kept[:, :2] = kept[:, :2] @ np.array([[cos, -sin], [sin, cos]])
     cells = np.floor(kept / voxel_m).astype(np.int64)

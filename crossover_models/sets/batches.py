@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from crossover_models.sets.inputs import (
     ViewsInput,
     cloud_input,
     mesh_input,
+    mesh_raster,
     padded,
+    posed_points,
     stacked,
     views_input,
 )
 from crossover_models.sets.palette import COLORS
-from crossover_models.sets.raster import BANDS_M, CELLS, PLAN_CHANNELS
+from crossover_models.sets.raster import BANDS_M, CELLS, PLAN_CHANNELS, upright_heading
 from crossover_models.sets.settings import SetsSettings
 
 MOST_REFERRALS = 10
@@ -45,6 +47,23 @@ class Sources:
     settings: SetsSettings
     categories: tuple[str, ...]
     shapes: dict[str, Array]
+    _headings: dict[int, float] = field(default_factory=dict)
+    _rasters: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def heading(self, points: Array) -> float:
+        """Heading of the walls in a whole cloud, found once."""
+        if id(points) not in self._headings:
+            self._headings[id(points)] = upright_heading(points)
+        return self._headings[id(points)]
+
+    def mesh_raster(self, scan: SceneFeatures) -> NDArray[np.uint8] | None:
+        """Raster of all CAD models of a scan, made once."""
+        if id(scan) not in self._rasters:
+            rows = np.flatnonzero(scan.object_cad >= 0).tolist()
+            if not rows:
+                return None
+            self._rasters[id(scan)] = mesh_raster(np.concatenate([posed_points(scan, i) for i in rows]))
+        return self._rasters[id(scan)]
 
     @property
     def index(self) -> dict[str, int]:
@@ -131,12 +150,16 @@ def cloud(scan: SceneFeatures, sources: Sources, draw: Augment | None, driven: b
         return None
     if len(scan.drive_points) and draw.rng.random() < _DRIVE_CLOUD:
         kept = draw.part(scan.drive_points)
-        return cloud_input(draw.noisy(scan.drive_points[kept]), None, None, backbone, draw.turn())
+        points = draw.noisy(scan.drive_points[kept])
+        return cloud_input(points, None, None, backbone, draw.turn(), sources.heading(scan.drive_points))
+    if not len(scan.points):
+        return None
     kept = draw.part(scan.points)
     colors = _colors(scan) if draw.rng.random() < _COLORED else None
     labels = _labels(scan, sources)[kept]
     points = draw.noisy(scan.points[kept])
-    return cloud_input(points, None if colors is None else colors[kept], labels, backbone, draw.turn())
+    seen = None if colors is None else colors[kept]
+    return cloud_input(points, seen, labels, backbone, draw.turn(), sources.heading(scan.points))
 
 
 def _colors(scan: SceneFeatures) -> NDArray[np.uint8] | None:
@@ -152,9 +175,9 @@ def mesh(scan: SceneFeatures, sources: Sources, draw: Augment | None) -> MeshInp
     """CAD models; in training each is left out one time in seven."""
     shapes = sources.shapes[scan.scan_id]
     if draw is None:
-        return mesh_input(scan, shapes, sources.index)
+        return mesh_input(scan, shapes, sources.index, raster=sources.mesh_raster(scan))
     kept = draw.rng.random(len(scan.object_ids)) < 0.85
-    return mesh_input(scan, shapes, sources.index, kept) if draw.keeps() else None
+    return mesh_input(scan, shapes, sources.index, kept, sources.mesh_raster(scan)) if draw.keeps() else None
 
 
 def plan(scan: SceneFeatures, draw: Augment | None) -> PlanInput | None:

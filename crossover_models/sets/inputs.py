@@ -14,7 +14,7 @@ from crossover_models.dataset.features import SceneFeatures
 from crossover_models.encoders.inputs import Voxels, voxelize
 from crossover_models.encoders.profile import SparseResNetSettings
 from crossover_models.sets.palette import palette
-from crossover_models.sets.raster import points_raster
+from crossover_models.sets.raster import points_raster, upright_heading
 
 LEAST_POINTS = 50
 RADIUS_M = 8.0
@@ -95,6 +95,7 @@ def cloud_input(
     labels: NDArray[np.int64] | None,
     backbone: SparseResNetSettings,
     turn_rad: float = 0.0,
+    heading_rad: float | None = None,
 ) -> CloudInput | None:
     """A cloud (N, 3), metres, z = 0 on the floor; None where too little of it is there.
 
@@ -104,17 +105,23 @@ def cloud_input(
         labels: (N,) category of each point or -1; None where unknown.
         backbone: says how large a voxel is.
         turn_rad: further turn after the alignment with the walls.
+        heading_rad: of the walls, where it is known.
     """
     if len(points) < LEAST_POINTS:
         return None
-    voxels = voxelize(points, colors, backbone.voxel_m, RADIUS_M, turn_rad, labels)
+    heading = upright_heading(points) if heading_rad is None else heading_rad
+    voxels = voxelize(points, colors, backbone.voxel_m, RADIUS_M, turn_rad, labels, heading)
     known = voxels.labels if voxels.labels is not None else np.full(len(voxels.coordinates), -1, np.int64)
     seen = palette(colors) if colors is not None else palette(np.zeros((0, 3), np.uint8))
-    return CloudInput(voxels, known, seen, points_raster(points))
+    return CloudInput(voxels, known, seen, points_raster(points, heading=heading))
 
 
 def mesh_input(
-    scan: SceneFeatures, shapes: Array, categories: dict[str, int], kept: NDArray[np.bool_] | None = None
+    scan: SceneFeatures,
+    shapes: Array,
+    categories: dict[str, int],
+    kept: NDArray[np.bool_] | None = None,
+    raster: NDArray[np.uint8] | None = None,
 ) -> MeshInput | None:
     """The CAD models of a scan; None without any.
 
@@ -123,6 +130,7 @@ def mesh_input(
         shapes: (C, F) frozen features of ``scan.cad_points``.
         categories: name -> index.
         kept: (K,) objects to use, or None for all.
+        raster: of all of them, where it was made before.
     """
     chosen = scan.object_cad >= 0 if kept is None else (scan.object_cad >= 0) & kept
     rows = np.flatnonzero(chosen)
@@ -132,12 +140,16 @@ def mesh_input(
     bottom = scan.object_poses[rows, 2, 3]
     geometry = np.concatenate([sizes, np.log(np.prod(sizes, axis=1, keepdims=True) + 1e-3) / 3.0, bottom[:, None]], 1)
     labels = np.array([categories.get(scan.object_categories[i], -1) for i in rows], dtype=np.int64)
-    points = np.concatenate([posed_points(scan, int(i)) for i in rows])
+    if raster is None:
+        raster = mesh_raster(np.concatenate([posed_points(scan, int(i)) for i in rows]))
     return MeshInput(
-        np.concatenate([shapes[scan.object_cad[rows]], geometry], axis=1).astype(np.float32),
-        labels,
-        points_raster(points, _CAD_FULL),
+        np.concatenate([shapes[scan.object_cad[rows]], geometry], axis=1).astype(np.float32), labels, raster
     )
+
+
+def mesh_raster(points: Array) -> NDArray[np.uint8]:
+    """Raster of points on CAD models (N, 3) where they stand, metres, z = 0 on the floor."""
+    return points_raster(points, _CAD_FULL)
 
 
 def posed_points(scan: SceneFeatures, index: int) -> Array:

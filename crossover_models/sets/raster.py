@@ -23,18 +23,23 @@ _SUBPIXELS = 4
 Raster = NDArray[np.uint8]
 
 
-def points_raster(points: NDArray[np.float32], full: float = _FULL) -> Raster:
+def points_raster(points: NDArray[np.float32], full: float = _FULL, heading: float | None = None) -> Raster:
     """Gravity-aligned points (N, 3), metres, z = 0 on the floor -> (bands, 64, 64) uint8, empty 0 to full 255.
 
     Square to the walls up to quarter turns, with the middle of what is there in the middle of the raster; y grows
     with the row.
+
+    Args:
+        points: metres.
+        full: points in a cell and band from which it counts as full.
+        heading: of the walls, radians, where it is known.
     """
     out = np.zeros((len(BANDS_M) - 1, CELLS, CELLS), dtype=np.uint8)
     if not len(points):
         return out
     p = points.astype(np.float64)
-    upright = p[(p[:, 2] > BANDS_M[1]) & (p[:, 2] < BANDS_M[4])]
-    heading = wall_heading((upright if len(upright) >= _LEAST_WALLS else p)[:, :2])
+    if heading is None:
+        heading = upright_heading(points)
     xy = p[:, :2] @ _turn(-heading).T
     low, high = np.quantile(xy, [0.01, 0.99], axis=0)
     half = CELLS * CELL_M / 2
@@ -44,6 +49,12 @@ def points_raster(points: NDArray[np.float32], full: float = _FULL) -> Raster:
         counts = np.histogram2d(kept[:, 1], kept[:, 0], bins=CELLS, range=[[-half, half]] * 2)[0]
         out[band] = np.minimum(255.0, counts * (255.0 / full)).astype(np.uint8)
     return out
+
+
+def upright_heading(points: NDArray[np.float32]) -> float:
+    """Heading of what stands upright in a cloud (N, 3), N >= 1, modulo a quarter turn, radians."""
+    upright = points[(points[:, 2] > BANDS_M[1]) & (points[:, 2] < BANDS_M[-1])]
+    return wall_heading((upright if len(upright) >= _LEAST_WALLS else points)[:, :2])
 
 
 def plan_raster(plan: FloorPlan, polygon: NDArray[np.float64]) -> Raster:

@@ -129,7 +129,7 @@ class SetsStage:
             logits = [(s.T if flip else s) + harder for s in (whole, vectors)]
             logits = [s.masked_fill(closed, -torch.inf) for s in logits]
             number = tuple(ITEMS).index(gallery)
-            queued = scores.scale(ITEMS[a], ITEMS[b]) * (codes[query].vector @ self._own.queue[number].T)
+            queued = scores.scale(ITEMS[a], ITEMS[b]) * (codes[query].vector @ self._own.queue[number].clone().T)
             known = self._own.queue_rows[number]
             stale = (known < 0)[None, :] | (known[None, :] == rooms[:, None])
             logits[1] = torch.cat([logits[1], queued.masked_fill(stale, -torch.inf)], dim=1)
