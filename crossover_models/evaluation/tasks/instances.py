@@ -155,7 +155,7 @@ def _luck(asked: NDArray[np.int64], sizes: NDArray[np.int64], cuts: Sequence[int
         return dict.fromkeys(names)
     values = [float(np.minimum(1.0, k / sizes).mean()) for k in cuts]
     # At least this share of independent queries, each right with probability 1 / size.
-    values += [float(binom.sf(np.ceil(share * asked) - 1, asked, 1.0 / sizes).mean()) for share in SHARES]
+    values += [float(np.mean(binom.sf(np.ceil(share * asked) - 1, asked, 1.0 / sizes))) for share in SHARES]
     return dict(zip(names, values, strict=True))
 
 
