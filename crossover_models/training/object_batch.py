@@ -14,7 +14,7 @@ from crossover_models.dataset.features import Array, SceneFeatures
 from crossover_models.encoders.shapes import SHAPE_POINTS, ShapeEncoder, frozen, object_locations, object_points, spread
 from crossover_models.reference.objects import OBJECT_MODALITIES, ObjectBatch
 
-_SHAPES_AT_ONCE = 128
+_SHAPES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,10 @@ class ObjectSource:
         cad = np.zeros_like(points)
         if has_cad.any():
             cad[has_cad] = self._shape(models)[scan.object_cad[has_cad]]
-        features = {"rgb": scan.object_views, "point": points, "cad": cad, "referral": referrals}
-        present = {"rgb": scan.object_crops > 0, "point": has_cloud, "cad": has_cad, "referral": has_referral}
+        has_crop = scan.object_crops > 0
+        crops = np.where(has_crop[:, None], scan.object_views, np.float32(0.0))
+        features = {"rgb": crops, "point": points, "cad": cad, "referral": referrals}
+        present = {"rgb": has_crop, "point": has_cloud, "cad": has_cad, "referral": has_referral}
         return SceneObjects(features, present, object_locations(scan))
 
     def _shape(self, points: Array) -> Array:
