@@ -6,7 +6,7 @@ base_link's origin and heading and gravity's vertical (see :func:`crossover_mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -122,6 +122,24 @@ class WallSlice:
             raise ObservationError(f"origin_index: out of range of {len(self.origins)} origins")
 
 
+NO_TOKENS: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+"""Of encoders whose codes are a vector and nothing else."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What an encoder makes of one modality of a place: all that retrieval compares.
+
+    Attributes:
+        vector: (D,) float32, unit norm.
+        tokens: (T,) int8, what late interaction compares beyond the vector (see
+            :mod:`crossover_models.sets.tokens`); empty where the encoder has no such thing.
+    """
+
+    vector: NDArray[np.float32]
+    tokens: NDArray[np.int8] = field(default_factory=lambda: NO_TOKENS)
+
+
 @dataclass(frozen=True)
 class SceneEmbedding:
     """One modality of the present surroundings in the shared space, as it travels from encoder to localizer.
@@ -132,6 +150,7 @@ class SceneEmbedding:
         vector: (D,) float32, unit norm.
         fingerprint: of the encoder; only databases with the same one may be searched.
         wall_slice: geometry of the same instant, where the modality has one.
+        tokens: (T,) int8 beside the vector, see :class:`Code`.
     """
 
     stamp_ns: int
@@ -139,3 +158,4 @@ class SceneEmbedding:
     vector: NDArray[np.float32]
     fingerprint: str
     wall_slice: WallSlice | None = None
+    tokens: NDArray[np.int8] = field(default_factory=lambda: NO_TOKENS)

@@ -64,9 +64,9 @@ def scene_features(
     step = max(1, -(-len(scene.referrals) // max(1, settings.referrals)))
     said = scene.referrals[::step] if settings.referrals else ()
     sentences = [" ".join(scene.description), *scene.description] if scene.description else []
-    cad, of_object = _cad(scene.objects, settings.cad_points)
-    cloud, rows = _thinned(scene.cloud, settings.spacing_m)
-    drive, drive_rows = _thinned(scene.drive.cloud if scene.drive else None, settings.spacing_m)
+    cad, of_object = model_points(scene.objects, settings.cad_points)
+    cloud, rows = thinned(scene.cloud, settings.spacing_m)
+    drive, drive_rows = thinned(scene.drive.cloud if scene.drive else None, settings.spacing_m)
     no_colors = cloud.colors is None or cloud.colored is None
     return SceneFeatures(
         scan_id=scene.scan_id,
@@ -175,7 +175,7 @@ def _outline(scene: Scene, drawing: PlanDrawing) -> NDArray[np.float64]:
     return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
 
 
-def _cad(objects: tuple[SceneObject, ...], count: int) -> tuple[Array, NDArray[np.int32]]:
+def model_points(objects: tuple[SceneObject, ...], count: int) -> tuple[Array, NDArray[np.int32]]:
     """Points (C, count, 3) on each different model, centered, greatest radius 1, and each object's row or -1."""
     rows: dict[tuple[str, bytes], int] = {}
     points: list[Array] = []
@@ -195,7 +195,7 @@ def _cad(objects: tuple[SceneObject, ...], count: int) -> tuple[Array, NDArray[n
     return np.array(points, dtype=np.float32).reshape(-1, count, 3), of_object
 
 
-def _thinned(cloud: ScenePoints | None, spacing_m: float) -> tuple[ScenePoints, NDArray[np.int64]]:
+def thinned(cloud: ScenePoints | None, spacing_m: float) -> tuple[ScenePoints, NDArray[np.int64]]:
     """The cloud, and rows of one point (the first) in each cell of a grid."""
     if cloud is None or not len(cloud.points):
         return ScenePoints(np.zeros((0, 3), np.float32)), np.zeros(0, np.int64)

@@ -72,15 +72,15 @@ class EfficientNetLite0:
                 lasts.append(model._swish(model._bn1(model._conv_head(x))))
         return torch.cat(mids), torch.cat(lasts)
 
-    def _maps(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """(V, 1280, 49)."""
-        return self.maps(images)[1].flatten(2)
-
     def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pictures, each (H, W, 3) uint8 RGB -> (V, 2560)."""
-        maps = self._maps(images)
-        return torch.cat([maps.mean(dim=2), maps.amax(dim=2)], dim=1)
+        return self.pooled(self.maps(images)[1])
+
+    def pooled(self, last: Tensor) -> Tensor:
+        """Last maps (V, 1280, 7, 7) -> (V, 2560), mean and maximum."""
+        flat = last.flatten(2)
+        return torch.cat([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
 
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Drawings, each (H, W, 3) uint8 RGB -> (V, 1280)."""
-        return self._maps(images).mean(dim=2)
+        return self.maps(images)[1].flatten(2).mean(dim=2)

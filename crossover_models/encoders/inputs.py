@@ -56,6 +56,27 @@ def checked_images(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8
     return list(images)
 
 
+def checked_cloud(points: NDArray[np.float32], colors: NDArray[np.uint8] | None) -> NDArray[np.float32]:
+    """The points (N, 3) of a cloud with at least one.
+
+    Raises:
+        EncoderError: no point, a point that is not finite, or shapes that do not agree.
+    """
+    p = np.asarray(points)
+    if p.ndim != 2 or p.shape[1] != 3:
+        raise EncoderError(f"points: expected (N, 3), got {p.shape}")
+    if not len(p):
+        raise EncoderError("points: empty cloud")
+    if not np.issubdtype(p.dtype, np.floating):
+        raise EncoderError(f"points: expected floating-point metres, got {p.dtype}")
+    finite = np.isfinite(p).all(axis=1)
+    if not finite.all():
+        raise EncoderError(f"points: {int((~finite).sum())} of {len(p)} points are not finite")
+    if colors is not None and (colors.shape != p.shape or colors.dtype != np.uint8):
+        raise EncoderError(f"colors: expected {p.shape} uint8, got {colors.shape} {colors.dtype}")
+    return p
+
+
 def voxelize(
     points: NDArray[np.float32],
     colors: NDArray[np.uint8] | None,
@@ -82,18 +103,7 @@ def voxelize(
     Raises:
         EncoderError: no point, a point that is not finite, or shapes that do not agree.
     """
-    p = np.asarray(points)
-    if p.ndim != 2 or p.shape[1] != 3:
-        raise EncoderError(f"points: expected (N, 3), got {p.shape}")
-    if not len(p):
-        raise EncoderError("points: empty cloud")
-    if not np.issubdtype(p.dtype, np.floating):
-        raise EncoderError(f"points: expected floating-point metres, got {p.dtype}")
-    finite = np.isfinite(p).all(axis=1)
-    if not finite.all():
-        raise EncoderError(f"points: {int((~finite).sum())} of {len(p)} points are not finite")
-    if colors is not None and (colors.shape != p.shape or colors.dtype != np.uint8):
-        raise EncoderError(f"colors: expected {p.shape} uint8, got {colors.shape} {colors.dtype}")
+    p = checked_cloud(points, colors)
     middle = np.median(p, axis=0)
     offset = p - middle
     near = (np.hypot(offset[:, 0], offset[:, 1]) <= radius_m) & (np.abs(offset[:, 2]) <= radius_m)

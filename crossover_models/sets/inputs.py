@@ -96,6 +96,7 @@ def cloud_input(
     backbone: SparseResNetSettings,
     turn_rad: float = 0.0,
     heading_rad: float | None = None,
+    least: int = LEAST_POINTS,
 ) -> CloudInput | None:
     """A cloud (N, 3), metres, z = 0 on the floor; None where too little of it is there.
 
@@ -106,8 +107,9 @@ def cloud_input(
         backbone: says how large a voxel is.
         turn_rad: further turn after the alignment with the walls.
         heading_rad: of the walls, where it is known.
+        least: fewer points than this are too little.
     """
-    if len(points) < LEAST_POINTS:
+    if len(points) < least:
         return None
     heading = upright_heading(points) if heading_rad is None else heading_rad
     voxels = voxelize(points, colors, backbone.voxel_m, RADIUS_M, turn_rad, labels, heading)
@@ -136,15 +138,19 @@ def mesh_input(
     rows = np.flatnonzero(chosen)
     if not len(rows):
         return None
-    sizes = scan.object_sizes[rows]
-    bottom = scan.object_poses[rows, 2, 3]
-    geometry = np.concatenate([sizes, np.log(np.prod(sizes, axis=1, keepdims=True) + 1e-3) / 3.0, bottom[:, None]], 1)
+    geometry = object_geometry(scan.object_sizes[rows], scan.object_poses[rows])
     labels = np.array([categories.get(scan.object_categories[i], -1) for i in rows], dtype=np.int64)
     if raster is None:
         raster = mesh_raster(np.concatenate([posed_points(scan, int(i)) for i in rows]))
     return MeshInput(
         np.concatenate([shapes[scan.object_cad[rows]], geometry], axis=1).astype(np.float32), labels, raster
     )
+
+
+def object_geometry(sizes: Array, poses: Array) -> Array:
+    """Sizes (K, 3), metres, and poses (K, 4, 4), z = 0 on the floor -> (K, 5): size, log of volume, height below."""
+    volume = np.log(np.prod(sizes, axis=1, keepdims=True) + 1e-3) / 3.0
+    return np.concatenate([sizes, volume, poses[:, 2, 3][:, None]], axis=1)
 
 
 def mesh_raster(points: Array) -> NDArray[np.uint8]:
@@ -154,12 +160,16 @@ def mesh_raster(points: Array) -> NDArray[np.uint8]:
 
 def posed_points(scan: SceneFeatures, index: int) -> Array:
     """(P, 3) points on an object's CAD model where it stands, scene frame, metres."""
-    points = scan.cad_points[scan.object_cad[index]]
-    low, high = points.min(axis=0), points.max(axis=0)
+    model = scan.cad_points[scan.object_cad[index]]
+    return placed(model, scan.object_sizes[index], scan.object_poses[index])
+
+
+def placed(model: Array, size_m: Array, pose: Array) -> Array:
+    """Points (P, 3) on a model of any scale -> where an object of a size (3,) and pose (4, 4) has them, metres."""
+    low, high = model.min(axis=0), model.max(axis=0)
     # Normalized points have lost their size; the object's own gives it back, its footprint centered, its base at 0.
-    scaled = (points - (low + high) / 2.0) * (scan.object_sizes[index] / np.maximum(high - low, 1e-6))
-    scaled[:, 2] += scan.object_sizes[index][2] / 2.0
-    pose = scan.object_poses[index]
+    scaled = (model - (low + high) / 2.0) * (size_m / np.maximum(high - low, 1e-6))
+    scaled[:, 2] += size_m[2] / 2.0
     return np.asarray(scaled @ pose[:3, :3].T + pose[:3, 3], dtype=np.float32)
 
 

@@ -15,7 +15,8 @@ from crossover_models.evaluation.tasks.instances import SceneObjects
 from crossover_models.evaluation.tasks.ranking import Array, Mask
 from crossover_models.sets.batches import Sources
 from crossover_models.sets.checkpoint import SetsModel, load_model
-from crossover_models.sets.stage import REACH, SetsModule, all_codes, kind_of
+from crossover_models.sets.scoring import REACH
+from crossover_models.sets.stage import SetsModule, all_codes, kind_of
 from crossover_models.training.feature_set import FeatureSet
 
 _CAD_STRIDE = 2

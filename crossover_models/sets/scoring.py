@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LEAST_PROBABILITY = 0.01
+LEAST_PROBABILITY = 0.01
+"""Posteriors nearer to no or yes count as this near."""
+REACH = 4
+"""Cells of 0.4 m that layouts may be shifted."""
 
 
 def attribute_scores(query: Tensor, gallery: Tensor, rates: Tensor) -> Tensor:
@@ -20,7 +23,7 @@ def attribute_scores(query: Tensor, gallery: Tensor, rates: Tensor) -> Tensor:
         gallery: (G, A) logits.
         rates: (A,) shares of rooms.
     """
-    p, q = (torch.sigmoid(x).clamp(_LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY) for x in (query, gallery))
+    p, q = (torch.sigmoid(x).clamp(LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY) for x in (query, gallery))
     yes = p[:, None, :] * (q / rates)[None, :, :]
     no = (1.0 - p)[:, None, :] * ((1.0 - q) / (1.0 - rates))[None, :, :]
     return torch.log(yes + no)

@@ -21,13 +21,14 @@ from crossover_models.sets.codes import Codes
 from crossover_models.sets.inputs import CloudInput, padded
 from crossover_models.sets.network import OBJECT_GEOMETRY, SetsNetwork
 from crossover_models.sets.scores import ScoreNetwork
+from crossover_models.sets.scoring import REACH
 from crossover_models.training.distributed import gather
 
 ITEMS = {"I": "I", "D": "I", "P": "P", "M": "M", "F": "F", "R": "R"}
 """Items of a batch and their kind; "D" are frames of a drive."""
 CONTRASTED = tuple((a, b) for i, a in enumerate(ITEMS) for b in tuple(ITEMS)[i + 1 :])
-REACH, TRAINED_REACH = 4, 2
-"""Cells of 0.4 m that layouts may be shifted, and in training, where it is done more often."""
+TRAINED_REACH = 2
+"""Cells of 0.4 m that layouts may be shifted in training, where it is done more often than in :data:`REACH`."""
 _SAME_CATEGORY = 2.0
 """Weight of a negative of the same room type: those are what one is mistaken for."""
 _QUEUE = 256
