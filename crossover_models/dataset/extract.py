@@ -37,8 +37,8 @@ class FeatureSettings(Settings):
     referrals: int = setting(20, "sentences about single objects, spread over all of them", minimum=0, maximum=1000)
 
 
-Recognizer = Callable[[Sequence[NDArray[np.uint8]]], Array]
-"""Pictures -> (V, 2C) evidence of objects."""
+Recognizer = Callable[[Sequence[NDArray[np.uint8]]], tuple[Array, Array]]
+"""Pictures -> the front end's views (V, view) and evidence of objects (V, 2C), in one pass."""
 
 
 def scene_features(
@@ -53,6 +53,8 @@ def scene_features(
     pictures = [view.image for view in scene.views]
     driven = scene.drive.views if scene.drive else ()
     frames = [view.image for view in driven]
+    views, view_objects = _seen(pictures, image, recognizer)
+    drive_views, drive_objects = _seen(frames, image, recognizer)
     crops, of_crop = object_crops(scene.views, len(scene.objects), settings.crops)
     object_views = np.zeros((len(scene.objects), image.plan_dim), dtype=np.float32)
     counts = np.bincount(of_crop, minlength=len(scene.objects)).astype(np.int32)
@@ -78,9 +80,9 @@ def scene_features(
         object_ids=tuple(thing.object_id for thing in scene.objects),
         object_categories=tuple(thing.category for thing in scene.objects),
         plan_styles=tuple(plan.style for plan in scene.plans),
-        views=image.views(pictures).cpu().numpy() if pictures else np.zeros((0, image.view_dim), np.float32),
+        views=views,
         view_poses=np.array([v.T_scene_camera for v in scene.views], dtype=np.float32).reshape(-1, 4, 4),
-        drive_views=image.views(frames).cpu().numpy() if frames else np.zeros((0, image.view_dim), np.float32),
+        drive_views=drive_views,
         plans=_plans(scene, profile, image),
         texts=text.texts(sentences).cpu().numpy() if sentences else np.zeros((0, text.dim), np.float32),
         referrals=(
@@ -102,8 +104,8 @@ def scene_features(
         drive_poses=np.array([v.T_scene_camera for v in driven], dtype=np.float32).reshape(-1, 4, 4),
         view_colors=_palettes(pictures),
         drive_colors=_palettes(frames),
-        view_objects=_recognized(pictures, recognizer),
-        drive_objects=_recognized(frames, recognizer),
+        view_objects=view_objects,
+        drive_objects=drive_objects,
         plan_rasters=np.array(
             [plan_raster(drawn_plan(plan), _outline(scene, plan)) for plan in scene.plans], dtype=np.uint8
         ).reshape(-1, PLAN_CHANNELS, CELLS, CELLS),
@@ -114,10 +116,15 @@ def _palettes(pictures: list[NDArray[np.uint8]]) -> Array:
     return np.array([palette(picture) for picture in pictures], dtype=np.float32).reshape(-1, COLORS)
 
 
-def _recognized(pictures: list[NDArray[np.uint8]], recognizer: Recognizer | None) -> Array:
-    if recognizer is None or not pictures:
-        return np.zeros((len(pictures), 0), np.float32)
-    return recognizer(pictures)
+def _seen(
+    pictures: list[NDArray[np.uint8]], image: ImageFrontEnd, recognizer: Recognizer | None
+) -> tuple[Array, Array]:
+    """Views (V, view) and evidence (V, 2C); no columns of the latter without a recognizer."""
+    if not pictures:
+        return np.zeros((0, image.view_dim), np.float32), np.zeros((0, 0), np.float32)
+    if recognizer is not None:
+        return recognizer(pictures)
+    return image.views(pictures).cpu().numpy(), np.zeros((len(pictures), 0), np.float32)
 
 
 def object_crops(views: tuple[View, ...], objects: int, most: int) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64]]:

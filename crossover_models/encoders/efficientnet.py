@@ -32,6 +32,11 @@ def resized(image: NDArray[np.uint8], side: int = _SIDE) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (side, side), interpolation=method), dtype=np.uint8)
 
 
+def pooled_view(last: Tensor) -> Tensor:
+    """Last maps (V, C, H, W) -> (V, 2C) mean and maximum over each."""
+    return torch.cat([last.mean(dim=(2, 3)), last.amax(dim=(2, 3))], dim=1)
+
+
 class EfficientNetLite0:
     """Last feature map (1280 channels, 7x7) of the ImageNet classifier, pooled.
 

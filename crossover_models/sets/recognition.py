@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossover_models.encoders.checkpoint import load_strictly, read_tensors, save_tensors
-from crossover_models.encoders.efficientnet import EfficientNetLite0
+from crossover_models.encoders.efficientnet import EfficientNetLite0, pooled_view
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.sets.recognizer import ObjectRecognizer
 
 
 class Recognition:
-    """Pictures -> (V, 2C) evidence of objects, frozen.
+    """Pictures -> what the front end and the recognizer say of them, in one pass; frozen.
 
     Attributes:
         categories: (C,) in the order of the evidence.
@@ -32,11 +32,11 @@ class Recognition:
         self.network = network.eval().requires_grad_(False)
         self._front_end = EfficientNetLite0()
 
-    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Pictures, each (H, W, 3) uint8 RGB -> (V, 2C)."""
+    def __call__(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Pictures, each (H, W, 3) uint8 RGB -> the front end's views (V, 2560) and the evidence (V, 2C)."""
         mid, last = self._front_end.maps(images)
         with torch.inference_mode():
-            return np.asarray(self.network.evidence(mid, last).numpy(), dtype=np.float32)
+            return pooled_view(last).numpy(), self.network.evidence(mid, last).numpy()
 
 
 def save_recognizer(

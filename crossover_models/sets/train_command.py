@@ -1,0 +1,119 @@
+"""``crossover train sets``: our design on cached features, from random weights to a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from crossover_models.sets.settings import SetsSettings
+from crossover_models.training.arguments import add_training_arguments, training_settings
+from crossover_models.training.settings import TrainingSettings
+
+DEFAULTS = TrainingSettings(
+    epochs=16, batch=48, learning_rate=1.5e-3, weight_decay=0.05, validate_every=4, save_every=20
+)
+_SWITCHES = ("objects", "layout", "tokens", "appearance")
+
+
+def add_sets(subparsers: Any) -> None:
+    """Add ``sets`` to the subcommands of ``train``."""
+    parser = subparsers.add_parser("sets", help="our design: explicit objects, layouts and colors (profile edge)")
+    parser.add_argument("--features", type=Path, required=True, metavar="DIR", help="of `crossover data features`")
+    parser.add_argument("--recognizer", type=Path, required=True, metavar="FILE", help="the one of the features")
+    parser.add_argument("--shapes", type=Path, required=True, metavar="FILE", help="of `crossover train shapes`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="state, log and checkpoint")
+    parser.add_argument("--name", default="edge", help="of the checkpoint's files (default: edge)")
+    parser.add_argument(
+        "--withhold", nargs="*", default=[], metavar="A-B", help="pairs of I, P, M, F, R that are never contrasted"
+    )
+    parser.add_argument("--unmasked", action="store_true", help="let absent items be negatives, as the reference does")
+    for name in _SWITCHES:
+        parser.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"without {name} (ablation)")
+    parser.add_argument("--scans", type=int, default=None, metavar="N", help="first N training scans only")
+    add_training_arguments(parser, DEFAULTS)
+    parser.set_defaults(run=run, resumes=True)
+
+
+def withheld_pairs(texts: list[str]) -> frozenset[frozenset[str]]:
+    """``["R-F"]`` -> {{"R", "F"}}.
+
+    Raises:
+        ValueError: not two of I, P, M, F, R.
+    """
+    out = set()
+    for text in texts:
+        pair = frozenset(text.split("-"))
+        if len(pair) != 2 or not pair <= set("IPMFR"):
+            raise ValueError(f"--withhold: expected two of I, P, M, F, R as in R-F, got {text!r}")
+        out.add(pair)
+    return frozenset(out)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or go on training, and write the checkpoint."""
+    withheld = withheld_pairs(arguments.withhold)
+    import torch
+
+    from crossover_models.encoders.front_ends import FeatureSizes
+    from crossover_models.encoders.shapes import load_shapes
+    from crossover_models.sets.attributes import common_attributes
+    from crossover_models.sets.batches import Sources
+    from crossover_models.sets.checkpoint import new_model, save_model
+    from crossover_models.sets.method import cad_shapes
+    from crossover_models.sets.recognition import open_recognizer
+    from crossover_models.sets.stage import SetsModule, SetsStage
+    from crossover_models.training.feature_set import FeatureSet
+    from crossover_models.training.loop import run_stage
+    from crossover_models.training.progress import stage_bar
+
+    torch.set_num_threads(1)
+    settings = SetsSettings().with_flat({name: getattr(arguments, name) for name in _SWITCHES})
+    optimization = training_settings(arguments, DEFAULTS)
+    train = FeatureSet.open(arguments.features, "train", arguments.scans)
+    val = FeatureSet.open(arguments.features, "val")
+    recognizer = open_recognizer(arguments.recognizer)
+    first = train.scans[0]
+    seen = max(scan.view_objects.shape[1] for scan in train)
+    if seen != 2 * len(recognizer.categories):
+        raise ValueError(
+            f"--recognizer: has {len(recognizer.categories)} categories, but the features' view_objects are {seen} wide"
+        )
+    shapes = load_shapes(arguments.shapes)
+    attributes = common_attributes(train.scans, recognizer.categories)
+    sizes = FeatureSizes(first.views.shape[1], first.plans.shape[1], first.texts.shape[1])
+    torch.manual_seed(optimization.seed)
+    model = new_model(settings, sizes, recognizer.categories, attributes, recognizer.network, shapes)
+    sources = Sources(settings, recognizer.categories, cad_shapes([*train, *val], shapes))
+    module = SetsModule(model.network, model.scores)
+    stage = SetsStage(module, train.scans, val.scans, sources, attributes, withheld, arguments.unmasked)
+    key = _key(settings, recognizer.sha256, attributes.to_json(), [scan.scan_id for scan in train], arguments)
+    with stage_bar(stage.name) as report:
+        trained = run_stage(stage, optimization, arguments.out, key, report)
+    module.load_state_dict(trained.best_state)
+    path = arguments.out / f"{arguments.name}.safetensors"
+    about = {
+        "name": arguments.name,
+        "seed": optimization.seed,
+        "withheld": sorted(sorted(pair) for pair in withheld),
+        "scans": {"train": len(train), "val": len(val)},
+        "rooms": {"train": len({s.room_id for s in train}), "val": len({s.room_id for s in val})},
+        "training": {
+            **optimization.to_mapping(),
+            "steps": trained.state.step,
+            "best_step": trained.state.best_step,
+            "log": trained.state.log,
+        },
+    }
+    save_model(path, model, about)
+    best = trained.state.best_score
+    print(f"wrote {path} and its .json: mean reciprocal rank on validation {best:.3f}, step {trained.state.best_step}")
+    return 0
+
+
+def _key(settings: SetsSettings, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
+    shapes = hashlib.sha256(arguments.shapes.read_bytes()).hexdigest()
+    parts = [settings.to_mapping(), recognizer, shapes, attributes, scans, arguments.withhold, arguments.unmasked]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
