@@ -26,6 +26,7 @@ LEAST_POINTS = 10
 LOCATION_DIM = 6
 _GRID = 16
 _WIDTHS = (32, 48, 96, 160)
+_GROUPS = 8
 _RADIUS_EPS = 1e-9
 
 
@@ -40,6 +41,8 @@ def unit_sphere(points: Tensor) -> Tensor:
 class ShapeEncoder(nn.Module):
     """PointNet (Qi et al. 2017) within the cells of a 16-grid, three strided convolutions, pooling over each level.
 
+    Every shape is normalized by itself, so that a thin cloud weighs as much as a dense one.
+
     State: ``cell.*`` and ``cell_norm.*`` of the points, ``convolutions.{0,1,2}.*``, ``norms.{0,1,2}.*``, ``head.*``,
     ``head_norm.*``.
     """
@@ -49,10 +52,10 @@ class ShapeEncoder(nn.Module):
         self.dim = dim
         first = _WIDTHS[0]
         self.cell = nn.ModuleList([nn.Linear(6, first), nn.Linear(first, first)])
-        self.cell_norm = nn.BatchNorm1d(first)
+        self.cell_norm = nn.LayerNorm(first)
         pairs = list(itertools.pairwise(_WIDTHS))
         self.convolutions = nn.ModuleList([nn.Conv3d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairs])
-        self.norms = nn.ModuleList([nn.BatchNorm3d(b) for _, b in pairs])
+        self.norms = nn.ModuleList([nn.GroupNorm(_GROUPS, b) for _, b in pairs])
         # Of the last grid (2 x 2 x 2) each level is pooled by itself: what is up does not change when an object turns.
         self.head = nn.Linear(4 * _WIDTHS[-1] + _WIDTHS[-2], dim)
         self.head_norm = nn.LayerNorm(dim)
@@ -81,7 +84,7 @@ class ShapeEncoder(nn.Module):
         cells = scaled.floor().clamp(0, _GRID - 1)
         inside = scaled - cells - 0.5
         h = torch.relu(self.cell[0](torch.cat([points, inside], dim=2)))
-        h = torch.relu(self.cell_norm(self.cell[1](h).flatten(0, 1))).to(points.dtype)
+        h = torch.relu(self.cell_norm(self.cell[1](h).flatten(0, 1)))
         steps = cells.new_tensor([1, _GRID, _GRID * _GRID])
         flat = (cells @ steps).long() + _GRID**3 * torch.arange(batch, device=points.device)[:, None]
         grid = h.new_zeros(batch * _GRID**3, h.shape[1])
