@@ -19,6 +19,7 @@ from crossover_models.floor_plan import FREE, OCCUPIED, FloorPlan
 from crossover_models.sets.palette import COLORS, palette
 from crossover_models.sets.raster import CELLS, PLAN_CHANNELS, plan_raster
 
+PRECISIONS = ("float32", "bfloat16")
 _DARK = 128
 _GROWN = 0.2
 """Crops of objects are this much of their side wider at each end."""
@@ -34,6 +35,9 @@ class FeatureSettings(Settings):
     )
     crops: int = setting(2, "pictures of an object, those that show most of it; 0 for none", minimum=0, maximum=20)
     cad_points: int = setting(1024, "points on a CAD model", minimum=64, maximum=8192)
+    precision: str = setting(
+        "float32", "of the 2D front end; bfloat16 is 2.6 times as fast on CPUs that have it", choices=PRECISIONS
+    )
     referrals: int = setting(20, "sentences about single objects, spread over all of them", minimum=0, maximum=1000)
 
 

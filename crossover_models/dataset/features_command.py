@@ -25,6 +25,7 @@ def add_commands(subparsers: Any) -> None:
     parser.add_argument("--spacing", type=float, metavar="M", help="grid on which clouds are thinned, m")
     parser.add_argument("--crops", type=int, metavar="N", help="pictures of an object, 0 for none")
     parser.add_argument("--cad-points", type=int, metavar="N", help="points on a CAD model")
+    parser.add_argument("--precision", metavar="NAME", help="of the 2D front end: float32 (default) or bfloat16")
     parser.add_argument("--referrals", type=int, metavar="N", help="sentences about single objects, at most")
     parser.add_argument(
         "--recognizer", type=Path, metavar="FILE", help="checkpoint that recognizes objects in pictures (.safetensors)"
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.dataset.features_make import REFERENCE_MB, FeaturesJob, ScanFeatures, make_features
 
     cv2.setNumThreads(1)
-    names = {"spacing_m": arguments.spacing} | {n: getattr(arguments, n) for n in ("crops", "cad_points", "referrals")}
+    names = {"spacing_m": arguments.spacing} | {
+        n: getattr(arguments, n) for n in ("crops", "cad_points", "referrals", "precision")
+    }
     assert set(names) == {f.name for f in fields(FeatureSettings)}
     settings = FeatureSettings().with_flat({name: value for name, value in names.items() if value is not None})
     job = FeaturesJob(

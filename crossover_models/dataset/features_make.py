@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
+
 from crossover_models.dataset.extract import FeatureSettings, scene_features
 from crossover_models.dataset.features import SCHEMA_VERSION, FeaturesError, load_features, save_features
 from crossover_models.dataset.scene_file import scene_hash
 from crossover_models.dataset.store import SUFFIX, DataSet
 from crossover_models.dataset.workers import end_workers
+from crossover_models.encoders.efficientnet import EfficientNetLite0
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.profile import REFERENCE, SMALL, EncoderProfile
 from crossover_models.sets.recognition import open_recognizer
@@ -131,8 +134,16 @@ class _Maker:
     def __init__(self, job: FeaturesJob) -> None:
         self.job, self.profile = job, PROFILES[job.profile]
         self.image, self.text = open_front_ends(self.profile, job.device)
+        if job.settings.precision != "float32":
+            if not isinstance(self.image, EfficientNetLite0):
+                raise FeaturesError(f"--precision: {job.settings.precision} is for {EfficientNetLite0.name} only")
+            self.image = EfficientNetLite0(job.device, torch.bfloat16)
         self.data = DataSet.open(job.source)
-        self.recognizer = None if job.recognizer is None else open_recognizer(job.recognizer)
+        self.recognizer = None
+        if job.recognizer is not None:
+            if not isinstance(self.image, EfficientNetLite0):
+                raise FeaturesError(f"--recognizer: works on {EfficientNetLite0.name}, not on {self.image.name}")
+            self.recognizer = open_recognizer(job.recognizer, self.image)
 
     @property
     def _recognizer_sha256(self) -> str:

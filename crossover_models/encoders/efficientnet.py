@@ -48,8 +48,8 @@ class EfficientNetLite0:
     plan_dim = 1280
     weights_sha256 = _SHA256
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self._device, self._dtype = device, dtype
 
     @cached_property
     def _model(self) -> Any:
@@ -60,14 +60,14 @@ class EfficientNetLite0:
         check_file(path, _SHA256)
         model = EfficientNet.from_name("efficientnet-lite0")
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return model.eval().requires_grad_(False).to(self._device, memory_format=torch.channels_last)
+        return model.eval().requires_grad_(False).to(self._device, self._dtype, memory_format=torch.channels_last)
 
     def maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         """Pictures, each (H, W, 3) uint8 RGB -> maps (V, 112, 14, 14) and (V, 1280, 7, 7)."""
         model, mids, lasts = self._model, [], []
         for start in range(0, len(images), _BATCH):
             block = np.stack([resized(image) for image in images[start : start + _BATCH]]).astype(np.float32)
-            batch = torch.from_numpy((block - _MEAN) / _STD).permute(0, 3, 1, 2).to(self._device)
+            batch = torch.from_numpy((block - _MEAN) / _STD).permute(0, 3, 1, 2).to(self._device, self._dtype)
             with torch.inference_mode():
                 x = model._swish(model._bn0(model._conv_stem(batch)))
                 for number, layer in enumerate(model._blocks):
@@ -75,7 +75,7 @@ class EfficientNetLite0:
                     if number == _MID_BLOCK:
                         mids.append(x)
                 lasts.append(model._swish(model._bn1(model._conv_head(x))))
-        return torch.cat(mids), torch.cat(lasts)
+        return torch.cat(mids).float(), torch.cat(lasts).float()
 
     def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pictures, each (H, W, 3) uint8 RGB -> (V, 2560)."""

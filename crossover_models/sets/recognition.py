@@ -27,10 +27,16 @@ class Recognition:
         sha256: of the weights.
     """
 
-    def __init__(self, network: ObjectRecognizer, categories: Sequence[str], sha256: str = "") -> None:
+    def __init__(
+        self,
+        network: ObjectRecognizer,
+        categories: Sequence[str],
+        sha256: str = "",
+        front_end: EfficientNetLite0 | None = None,
+    ) -> None:
         self.categories, self.sha256 = tuple(categories), sha256
         self.network = network.eval().requires_grad_(False)
-        self._front_end = EfficientNetLite0()
+        self._front_end = front_end or EfficientNetLite0()
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Pictures, each (H, W, 3) uint8 RGB -> the front end's views (V, 2560) and the evidence (V, 2C)."""
@@ -46,8 +52,8 @@ def save_recognizer(
     save_tensors(path, state, {"kind": "recognizer", "categories": list(categories), **about})
 
 
-def open_recognizer(path: Path) -> Recognition:
-    """Read what :func:`save_recognizer` wrote.
+def open_recognizer(path: Path, front_end: EfficientNetLite0 | None = None) -> Recognition:
+    """Read what :func:`save_recognizer` wrote; ``front_end`` is used instead of one of its own.
 
     Raises:
         EncoderError: unreadable, not a recognizer, or tensors that do not fit.
@@ -63,4 +69,4 @@ def open_recognizer(path: Path) -> Recognition:
         raise EncoderError(f"{beside}: not a recognizer's description: {error}") from None
     network = ObjectRecognizer(len(categories))
     load_strictly(network, state, str(path))
-    return Recognition(network, categories, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Recognition(network, categories, hashlib.sha256(path.read_bytes()).hexdigest(), front_end)
