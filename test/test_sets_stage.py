@@ -42,7 +42,7 @@ def test_it_learns_eight_rooms_by_heart(tmp_path: Path) -> None:
     after = stage.validate()
     assert before < 0.6
     assert after["score"] > 0.8
-    assert min(after[f"{pair}_r1"] for pair in ("I-P", "I-R", "P-F", "M-R")) >= 0.6
+    assert np.mean([after[f"{pair}_r1"] for pair in ("I-P", "I-R", "P-F", "M-R")]) >= 0.7
 
 
 def test_shuffled_pairs_teach_nothing(tmp_path: Path) -> None:
@@ -62,10 +62,10 @@ def test_what_a_room_lacks_changes_no_other_room(item: str) -> None:
     module = SetsModule(model.network, model.scores).eval()
     poorer = list(rooms.scans)
     poorer[2] = _without(poorer[2], item)
-    sources.shapes.update(shapes_of(FeatureSet(tuple(poorer), "poorer")))
+    other = batches.Sources(TINY, sources.categories, shapes_of(FeatureSet(tuple(poorer), "poorer")))
     with torch.inference_mode():
         all_there, present, _ = encode(module.network, rooms.scans, sources, None)
-        one_less, fewer, _ = encode(module.network, poorer, sources, None)
+        one_less, fewer, _ = encode(module.network, poorer, other, None)
     assert present[item].all() and not fewer[item][2] and fewer[item].sum() == 3
     for name in ITEMS:
         kept = [0, 1, 3] if name == item else [0, 1, 2, 3]
