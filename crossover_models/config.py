@@ -241,6 +241,16 @@ class RetrievalSettings(Settings):
     image_temperature: float = setting(
         0.14, "the same for images; both fitted on rooms of the validation split", minimum=1e-3
     )
+    late_interaction: bool = setting(
+        True, "score the best places by attributes and layouts too, where map and query have them"
+    )
+    late_temperature: float = setting(
+        1.0,
+        "score difference of late interaction that multiplies a place's odds by e, for clouds and text",
+        unit="nat",
+        minimum=1e-3,
+    )
+    late_image_temperature: float = setting(1.0, "the same for images", unit="nat", minimum=1e-3)
     max_abstain_probability: float = setting(
         0.35, "retrieval abstains when its best place is less probable than this", minimum=0.0, maximum=1.0
     )

@@ -96,7 +96,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class RankedPlace:
-    """A place as an answer of retrieval; the scores are cosines by the database's modality."""
+    """A place as an answer of retrieval; scores by the database's modality are cosines, or nats of late interaction."""
 
     level: LevelKey
     place_id: str

@@ -31,14 +31,14 @@ from crossover_models.estimate import (
 from crossover_models.floor_plan import FloorPlan, FloorPlanError
 from crossover_models.geometry import compose_se2, relative_se2
 from crossover_models.map_source import MapSource
-from crossover_models.observation import Modality, SceneEmbedding, WallSlice
+from crossover_models.observation import NO_TOKENS, Code, Modality, SceneEmbedding, WallSlice
 from crossover_models.odometry import OdometryHistory
 from crossover_models.places import PlaceMap
 from crossover_models.registration import InsufficientStructure, PlanMatcher
 from crossover_models.retrieval import PlaceIndex
 
 Array = NDArray[np.float64]
-TextEncoder = Callable[[str], NDArray[np.float32]]
+TextEncoder = Callable[[str], Code]
 # An estimate that moves farther than this at once is another one.
 JUMP_M, JUMP_RAD = 1.0, 0.5
 # Hypotheses aligned at an update; the rest are scored where they are.
@@ -115,9 +115,7 @@ class Localizer:
             self._state = LocalizationState.INITIALIZING
         if len(embedding.vector):
             self._embeddings[embedding.modality] = embedding
-            retrieval = self._index.search(
-                embedding.vector, embedding.modality, embedding.stamp_ns, levels=self._active
-            )
+            retrieval = self._retrieve(embedding, self._active)
             self.last_retrieval = retrieval
             self._weigh_places(retrieval)
         if embedding.wall_slice is not None:
@@ -351,9 +349,7 @@ class Localizer:
         else:
             trial.move(self._slice.T_odom_aligned)
         trial.restart(fits, self._slice.T_odom_aligned)
-        retrievals = [
-            self._index.search(e.vector, e.modality, e.stamp_ns, levels=levels) for e in self._embeddings.values()
-        ]
+        retrievals = [self._retrieve(embedding, levels) for embedding in self._embeddings.values()]
         for retrieval in [*retrievals, *([hint] if hint else [])]:
             if len(trial) and retrieval.places:
                 trial.weigh(self._place_log_likelihood(trial, retrieval), 0.0)
@@ -401,8 +397,10 @@ class Localizer:
             raise LocalizerError("text: is empty")
         if self._encode_text is None:
             raise LocalizerError("text: this localizer was started without a text encoder")
-        vector = self._encode_text(text)
-        return self.query_vector(vector, Modality.TEXT, self.encoder_fingerprint, building, level, top_k)
+        code = self._encode_text(text)
+        return self.query_vector(
+            code.vector, Modality.TEXT, self.encoder_fingerprint, building, level, top_k, code.tokens
+        )
 
     def query_vector(
         self,
@@ -412,12 +410,13 @@ class Localizer:
         building: str = "",
         level: str = "",
         top_k: int = 0,
+        tokens: NDArray[np.int8] = NO_TOKENS,
     ) -> Retrieval:
-        """Rank places for a vector (D,) of the shared space.
+        """Rank places for a vector (D,) of the shared space, with its tokens (T,) if there are some.
 
         Raises:
             LocalizerError: another encoder's fingerprint, or an unknown building or level.
-            RetrievalError: a vector of the wrong length, not finite or without norm.
+            RetrievalError: a vector of the wrong length, not finite or without norm; tokens of the wrong length.
         """
         if fingerprint != self.encoder_fingerprint:
             raise LocalizerError(
@@ -425,7 +424,12 @@ class Localizer:
                 f"the database by {self.encoder_fingerprint}"
             )
         levels = self._select_levels(building, level) if building or level else self._active
-        return self._index.search(vector, modality, levels=levels, top_k=top_k)
+        return self._index.search(vector, modality, levels=levels, top_k=top_k, tokens=tokens)
+
+    def _retrieve(self, embedding: SceneEmbedding, levels: Collection[LevelKey]) -> Retrieval:
+        return self._index.search(
+            embedding.vector, embedding.modality, embedding.stamp_ns, levels=levels, tokens=embedding.tokens
+        )
 
     def set_pose(self, level: LevelKey, T_map_base: Array, covariance: Array, stamp_ns: int | None = None) -> None:
         """Believe a stated pose (3,) with covariance (3, 3) of x, y, yaw.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.observation import Modality
+from crossover_models.sets.interaction import Interaction
 
 
 class PlaceOutline(Protocol):
@@ -64,6 +65,13 @@ class PlaceSource(Protocol):
 
     def embeddings(self, building_id: str, modality: Modality) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Place ids and their vectors (n, D), only where present."""
+
+    @property
+    def interaction(self) -> Interaction | None:
+        """How tokens are compared; None where codes are vectors alone."""
+
+    def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
+        """(n, T) of the same places; T is 0 where codes are vectors alone."""
 
 
 class MapSource(PlaceSource, Protocol):

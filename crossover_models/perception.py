@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from crossover_models.accumulation import CloudAccumulator, wall_slice
 from crossover_models.config import EncoderSettings
 from crossover_models.observation import (
+    Code,
     ImageObservation,
     Modality,
     ObservationError,
@@ -29,13 +30,11 @@ class LiveEncoder(Protocol):
     def fingerprint(self) -> str:
         """Identity of weights and settings."""
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Views of one place, each (H, W, 3) RGB -> (D,)."""
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
+        """Views of one place, each (H, W, 3) RGB."""
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
-        """Gravity-aligned points (N, 3), metres -> (D,)."""
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
+        """Gravity-aligned points (N, 3), metres."""
 
 
 class Perception:
@@ -57,8 +56,8 @@ class Perception:
 
     def on_image(self, observation: ImageObservation) -> SceneEmbedding:
         """Encode one frame."""
-        vector = self._encoder.encode_images([observation.image])
-        return SceneEmbedding(observation.stamp_ns, Modality.IMAGE, vector, self.fingerprint)
+        code = self._encoder.encode_images([observation.image])
+        return SceneEmbedding(observation.stamp_ns, Modality.IMAGE, code.vector, self.fingerprint, tokens=code.tokens)
 
     def accumulate(self, observation: PointCloudObservation) -> bool:
         """Take a sweep into the local cloud without encoding it; returns whether it was kept as a new view."""
@@ -84,12 +83,14 @@ class Perception:
         if cloud is None or not len(cloud.points):
             raise ObservationError("points: no return within range, nothing to encode")
         points = cloud.points + np.array([0.0, 0.0, self.settings.accumulation.floor_below_base_m], dtype=np.float32)
+        code = self._encoder.encode_point_cloud(points)
         return SceneEmbedding(
             cloud.stamp_ns,
             Modality.POINT_CLOUD,
-            self._encoder.encode_point_cloud(points),
+            code.vector,
             self.fingerprint,
             wall_slice(cloud, self.settings.accumulation),
+            code.tokens,
         )
 
     def on_scan(self, scan: WallSlice) -> SceneEmbedding:

@@ -19,7 +19,7 @@ from crossover_ros.demo_steps import DEFAULT_OUT, DURATION_S, RUN, STEPS, DemoOp
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from crossover_models.encoders import UnifiedEncoder
+    from crossover_models.encoders import SceneEncoder
     from crossover_ros.live_run import LiveOutcome
 
 LOG = "nodes.log"
@@ -110,7 +110,7 @@ def demo(options: DemoOptions) -> int:
 
 
 def _run_nodes(
-    options: DemoOptions, database_path: Path, encoder: UnifiedEncoder, progress: Progress, began: float
+    options: DemoOptions, database_path: Path, encoder: SceneEncoder, progress: Progress, began: float
 ) -> LiveOutcome:
     """The real nodes on the bag."""
     from crossover_models.evaluation.results import RECORD

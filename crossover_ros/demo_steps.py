@@ -13,7 +13,7 @@ from crossover_models import __version__
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from crossover_models.encoders import UnifiedEncoder
+    from crossover_models.encoders import SceneEncoder
 
 DEFAULT_OUT = Path("build/demo")
 DURATION_S = 80.0
@@ -52,7 +52,7 @@ class DemoOptions:
     keep_going: bool = False
 
 
-def make_map(options: DemoOptions, encoder: UnifiedEncoder, progress: Progress) -> Path:
+def make_map(options: DemoOptions, encoder: SceneEncoder, progress: Progress) -> Path:
     """The demo building's database, made unless it is there already."""
     from crossover_models.map_database.store import MapDatabase
 

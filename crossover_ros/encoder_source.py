@@ -9,24 +9,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crossover_models.observation import Code
+
 
 class Encoder(Protocol):
-    """What the nodes use of :class:`crossover_models.encoders.UnifiedEncoder`."""
+    """What the nodes use of the encoders that :func:`crossover_models.encoders.load_encoder` gives."""
 
     @property
     def fingerprint(self) -> str:
         """Identity of weights and settings."""
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Views of one place -> (D,)."""
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
+        """Views of one place."""
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
-        """Gravity-aligned points (N, 3), metres -> (D,)."""
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
+        """Gravity-aligned points (N, 3), metres."""
 
-    def encode_text(self, text: str) -> NDArray[np.float32]:
-        """A sentence -> (D,)."""
+    def encode_text(self, text: str) -> Code:
+        """Sentences."""
 
 
 Load = Callable[[str, str], Encoder]

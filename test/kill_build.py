@@ -23,7 +23,7 @@ def main(out: str, seed: str, stage: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     class Encoder(HashEncoder):
-        def _vector(self, *parts: bytes):
+        def _code(self, *parts: bytes):
             nonlocal count
             count += 1
             if stage == str(count):
@@ -31,7 +31,7 @@ def main(out: str, seed: str, stage: str) -> None:
             if stage == "wait":
                 print("go", flush=True)
                 time.sleep(0.02)
-            return super()._vector(*parts)
+            return super()._code(*parts)
 
     fingerprint, sync, replace = writer.content_fingerprint, writer._sync, Path.replace
 

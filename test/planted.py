@@ -145,6 +145,11 @@ class PlantedMap:
         places = self.places(building_id)
         return tuple(p.place_id for p in places), np.stack([self.vector(p.place_id) for p in places])
 
+    interaction = None
+
+    def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
+        return np.zeros((len(self.embeddings(building_id, modality)[0]), 0), dtype=np.int8)
+
     def vector(self, place_id: str) -> NDArray[np.float32]:
         """The one-hot vector of a place."""
         out = np.zeros(self.embedding_dim, dtype=np.float32)

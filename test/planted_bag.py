@@ -14,6 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import compose_se2, inverse_se2, quaternion_from_yaw
+from crossover_models.observation import Code
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 START_NS = 1_000 * 10**9
@@ -27,18 +28,16 @@ class PlantedEncoder:
     fingerprint = FINGERPRINT
 
     def __init__(self, planted: PlantedMap) -> None:
-        self._vector = planted.vector(planted.places()[0].place_id)
+        self._code = Code(planted.vector(planted.places()[0].place_id))
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return self._vector
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
+        return self._code
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
-        return self._vector
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
+        return self._code
 
-    def encode_text(self, text: str) -> NDArray[np.float32]:
-        return self._vector
+    def encode_text(self, text: str) -> Code:
+        return self._code
 
 
 def message(kind: str, **values: Any) -> Any:

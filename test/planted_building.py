@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crossover_models.building import Building, Door, Furnishing, Level, Lift, Mesh, Place
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
+from crossover_models.observation import Code
 
 DIM = 24
 
@@ -30,35 +31,35 @@ class HashEncoder:
     embedding_dim: int = DIM
     profile: NamedProfile = NamedProfile()
     refused: str = "?"
+    interaction: None = None
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(D,) of views."""
-        return self._vector(b"image", *(image.tobytes() for image in images))
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
+        """Of views."""
+        return self._code(b"image", *(image.tobytes() for image in images))
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
-        """(D,) of a cloud."""
-        return self._vector(b"cloud", points.tobytes())
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
+        """Of a cloud."""
+        return self._code(b"cloud", points.tobytes())
 
-    def encode_mesh(self, meshes: Sequence[Mesh]) -> NDArray[np.float32]:
-        """(D,) of furniture."""
-        return self._vector(b"mesh", *(mesh.vertices.tobytes() for mesh in meshes))
+    def encode_mesh(self, meshes: Sequence[Mesh], poses: Sequence[NDArray[np.float64] | None] | None = None) -> Code:
+        """Of furniture."""
+        return self._code(b"mesh", *(mesh.vertices.tobytes() for mesh in meshes))
 
-    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> NDArray[np.float32]:
-        """(D,) of a plan and outline."""
-        return self._vector(b"plan", plan.occupancy.tobytes(), polygon.tobytes())
+    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Code:
+        """Of a plan and outline."""
+        return self._code(b"plan", plan.occupancy.tobytes(), polygon.tobytes())
 
-    def encode_text(self, text: str) -> NDArray[np.float32]:
-        """(D,) of a description."""
-        if self.refused in text:
+    def encode_text(self, text: str | Sequence[str]) -> Code:
+        """Of a description."""
+        said = text if isinstance(text, str) else " ".join(text)
+        if self.refused in said:
             raise ValueError(f"text: {self.refused!r} is refused")
-        return self._vector(b"text", text.encode())
+        return self._code(b"text", said.encode())
 
-    def _vector(self, *parts: bytes) -> NDArray[np.float32]:
+    def _code(self, *parts: bytes) -> Code:
         seed = int.from_bytes(hashlib.sha256(b"|".join(parts)).digest()[:8], "little")
         vector = np.random.default_rng(seed).normal(size=self.embedding_dim)
-        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+        return Code(np.asarray(vector / np.linalg.norm(vector), dtype=np.float32))
 
 
 def box(x: float, y: float, color: tuple[int, int, int] | None = (200, 10, 30)) -> Mesh:

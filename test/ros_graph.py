@@ -33,7 +33,7 @@ from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import Array, compose_se2, inverse_se2, inverse_se3, se3_from_se2, transform_points_se3
 from crossover_models.map_database.writer import DatabaseWriter
-from crossover_models.observation import Modality
+from crossover_models.observation import Code, Modality
 from crossover_ros.conversions.answers import pose_message
 from crossover_ros.encoder_node import EncoderNode
 from crossover_ros.encoder_source import EncoderSource
@@ -72,7 +72,8 @@ def write_map(path: Path, fingerprint: str = FINGERPRINT, plans: dict[LevelKey, 
     with DatabaseWriter(path, fingerprint, "planted", planted.embedding_dim) as writer:
         writer.add_building(Building("house", levels, "planted"))
         ids, vectors = planted.embeddings("house", Modality.FLOOR_PLAN)
-        writer.add_embeddings("house", Modality.FLOOR_PLAN, dict(zip(ids, vectors, strict=True)))
+        codes = {place_id: Code(vector) for place_id, vector in zip(ids, vectors, strict=True)}
+        writer.add_embeddings("house", Modality.FLOOR_PLAN, codes)
         writer.publish()
     return path
 
@@ -87,23 +88,21 @@ class PlantedEncoder:
         self.clouds: list[NDArray[np.float32]] = []
         self.pause_s = 0.0
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         self.images += images
         time.sleep(self.pause_s)
         red = images[0][..., 0].mean() > images[0][..., 2].mean()
-        return MAP.vector("L1-west" if red else "L1-east")
+        return Code(MAP.vector("L1-west" if red else "L1-east"))
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
         self.clouds.append(points)
         time.sleep(self.pause_s)
-        return MAP.vector("L1-west")
+        return Code(MAP.vector("L1-west"))
 
-    def encode_text(self, text: str) -> NDArray[np.float32]:
+    def encode_text(self, text: str) -> Code:
         if not text.strip():
             raise ValueError("text: is empty")
-        return MAP.vector("L1-west" if "west" in text else "L1-east")
+        return Code(MAP.vector("L1-west" if "west" in text else "L1-east"))
 
 
 class Robot:

@@ -384,7 +384,8 @@ def test_bad_occupancy_grids() -> None:
 def embedding(with_slice: bool) -> SceneEmbedding:
     vector = RNG.normal(size=16).astype(np.float32)
     wall_slice = scan(asymmetric_plan(), np.array([2.0, 5.0, 0.3]), np.array([1.0, 2.0, 3.0]), STAMP_NS)
-    return SceneEmbedding(STAMP_NS, Modality.POINT_CLOUD, vector, "f00d", wall_slice if with_slice else None)
+    tokens = RNG.integers(-127, 128, 40 if with_slice else 0).astype(np.int8)
+    return SceneEmbedding(STAMP_NS, Modality.POINT_CLOUD, vector, "f00d", wall_slice if with_slice else None, tokens)
 
 
 @pytest.mark.parametrize("with_slice", [True, False])
@@ -394,6 +395,8 @@ def test_embedding_there_and_back_is_the_same(with_slice: bool, trip: Callable[[
     read = answers.read_embedding(trip(answers.embedding_message(sent, "base_link", 0.1, 0.2)))
     assert (read.stamp_ns, read.modality, read.fingerprint) == (sent.stamp_ns, sent.modality, sent.fingerprint)
     np.testing.assert_array_equal(read.vector, sent.vector)
+    np.testing.assert_array_equal(read.tokens, sent.tokens)
+    assert read.tokens.dtype == np.int8
     if sent.wall_slice is None:
         assert read.wall_slice is None
         return

@@ -67,14 +67,14 @@ def pictures(count: int = 3, shape: tuple[int, int] = (48, 64)) -> list[np.ndarr
 def test_every_modality_gives_a_unit_vector_and_the_same_one_twice(encoder: UnifiedEncoder) -> None:
     def run() -> list[np.ndarray]:
         return [
-            encoder.encode_images(pictures()),
-            encoder.encode_images(pictures(1)),
-            encoder.encode_images([np.zeros((1, 1, 3), dtype=np.uint8)]),
-            encoder.encode_point_cloud(room_cloud()),
-            encoder.encode_point_cloud(room_cloud(), np.full((4000, 3), 200, dtype=np.uint8)),
-            encoder.encode_mesh([CUBE]),
-            encoder.encode_floor_plan(room_plan(), SQUARE),
-            encoder.encode_text("a red chair"),
+            encoder.encode_images(pictures()).vector,
+            encoder.encode_images(pictures(1)).vector,
+            encoder.encode_images([np.zeros((1, 1, 3), dtype=np.uint8)]).vector,
+            encoder.encode_point_cloud(room_cloud()).vector,
+            encoder.encode_point_cloud(room_cloud(), np.full((4000, 3), 200, dtype=np.uint8)).vector,
+            encoder.encode_mesh([CUBE]).vector,
+            encoder.encode_floor_plan(room_plan(), SQUARE).vector,
+            encoder.encode_text("a red chair").vector,
         ]
 
     first, second = run(), run()
@@ -88,18 +88,19 @@ def test_every_modality_gives_a_unit_vector_and_the_same_one_twice(encoder: Unif
 
 def test_order_of_views_and_points_does_not_matter(encoder: UnifiedEncoder) -> None:
     views = pictures(4)
-    assert np.allclose(encoder.encode_images(views), encoder.encode_images(views[::-1]), atol=1e-6)
+    assert np.allclose(encoder.encode_images(views).vector, encoder.encode_images(views[::-1]).vector, atol=1e-6)
     cloud = room_cloud()
     shuffled = cloud[np.random.default_rng(2).permutation(len(cloud))]
-    assert np.allclose(encoder.encode_point_cloud(cloud), encoder.encode_point_cloud(shuffled), atol=1e-5)
+    same = encoder.encode_point_cloud(cloud).vector, encoder.encode_point_cloud(shuffled).vector
+    assert np.allclose(*same, atol=1e-5)
 
 
 def test_clouds_may_lie_anywhere_in_the_map_but_heights_count(encoder: UnifiedEncoder) -> None:
     cloud = room_cloud().astype(np.float64)
-    here = encoder.encode_point_cloud(cloud)
-    moved = encoder.encode_point_cloud(cloud + np.array([512.1, -1024.07, 0.0]))
+    here = encoder.encode_point_cloud(cloud).vector
+    moved = encoder.encode_point_cloud(cloud + np.array([512.1, -1024.07, 0.0])).vector
     assert float(here @ moved) > 0.999
-    assert float(here @ encoder.encode_point_cloud(cloud + np.array([0.0, 0.0, 1.5]))) < float(here @ moved)
+    assert float(here @ encoder.encode_point_cloud(cloud + np.array([0.0, 0.0, 1.5])).vector) < float(here @ moved)
 
 
 def turned(points: np.ndarray, angle_rad: float) -> np.ndarray:
@@ -176,11 +177,20 @@ def test_images_and_floor_plans_share_their_head(encoder: UnifiedEncoder, tmp_pa
     changed = open_tiny(save_tiny(tmp_path / "changed.safetensors", state))
     for call in ("images", "plan"):
         vectors = [
-            e.encode_images(pictures()) if call == "images" else e.encode_floor_plan(room_plan(), SQUARE)
+            (e.encode_images(pictures()) if call == "images" else e.encode_floor_plan(room_plan(), SQUARE)).vector
             for e in (encoder, changed)
         ]
         assert not np.allclose(vectors[0], vectors[1])
-    assert np.array_equal(encoder.encode_text("a"), changed.encode_text("a"))
+    assert np.array_equal(encoder.encode_text("a").vector, changed.encode_text("a").vector)
+
+
+def test_statements_are_one_text_and_codes_have_no_tokens(encoder: UnifiedEncoder) -> None:
+    apart, joined = encoder.encode_text(["A desk. ", " ", "A red chair."]), encoder.encode_text("A desk. A red chair.")
+    assert np.array_equal(apart.vector, joined.vector)
+    assert encoder.interaction is None and apart.tokens.shape == (0,) and apart.tokens.dtype == np.int8
+    for silent in ([], [" ", ""], [3], None):
+        with pytest.raises(EncoderError, match="text: must say something"):
+            encoder.encode_text(silent)  # type: ignore[arg-type]
 
 
 def test_reference_names_shapes_and_sizes() -> None:
@@ -336,9 +346,10 @@ def test_real_front_ends() -> None:
     views = image.views([*pictures(1), np.zeros((1, 1, 3), dtype=np.uint8)])
     assert views.shape == (2, image.view_dim) and bool(torch.isfinite(views).all())
     assert image.plans(pictures(1)).shape == (1, image.plan_dim)
-    near, far = text.texts(["a kitchen with an oven", "a cooking area with a stove", "a car park"])[0] @ text.texts(
-        ["a cooking area with a stove", "a car park"]
-    ).T
+    near, far = (
+        text.texts(["a kitchen with an oven", "a cooking area with a stove", "a car park"])[0]
+        @ text.texts(["a cooking area with a stove", "a car park"]).T
+    )
     assert near > far
     alone = text.texts(["a kitchen with an oven"])
     padded = text.texts(["a kitchen with an oven", "a much longer sentence about a room with very many things in it"])
@@ -350,7 +361,7 @@ def test_the_shipped_encoder_loads_and_runs() -> None:
     encoder = load_encoder(device="cpu")
     assert encoder.profile.name == "small" and encoder.embedding_dim <= 256
     assert SHIPPED.stat().st_size <= 20e6
-    assert encoder.encode_point_cloud(room_cloud()).shape == (encoder.embedding_dim,)
+    assert encoder.encode_point_cloud(room_cloud()).vector.shape == (encoder.embedding_dim,)
     description = json.loads(SHIPPED.with_suffix(".json").read_text())
     assert description["fingerprint"] == encoder.fingerprint
     assert {"command", "seed", "rooms", "test"} <= set(description)

@@ -30,7 +30,7 @@ from crossover_models.estimate import (
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.geometry import compose_se2, inverse_se2, wrap_angle
 from crossover_models.localizer import Localizer, LocalizerError
-from crossover_models.observation import Modality, SceneEmbedding, WallSlice
+from crossover_models.observation import Code, Modality, SceneEmbedding, WallSlice
 
 L1, L2 = LevelKey("house", "L1"), LevelKey("house", "L2")
 START = np.array([1.5, 5.0, 0.1])
@@ -321,7 +321,7 @@ class TestRelocalize:
     def test_text_hint_decides_between_twin_floors(self) -> None:
         plan = asymmetric_plan()
         source = PlantedMap({L1: plan, L2: plan})
-        localizer = Localizer(source, LocalizerSettings(), encode_text=lambda text: source.vector("L2-east"))
+        localizer = Localizer(source, LocalizerSettings(), encode_text=lambda text: Code(source.vector("L2-east")))
         run(localizer, plan, [DISTINCT])
         response = localizer.relocalize(RelocalizeRequest(text_hint="east of the second floor"))
         assert response.hypotheses[0].level == L2

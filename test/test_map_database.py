@@ -28,7 +28,7 @@ from crossover_models.map_database.codec import CodecError, decode_array, encode
 from crossover_models.map_database.file_format import DatabaseError, FingerprintMismatch
 from crossover_models.map_database.store import MapDatabase
 from crossover_models.map_database.writer import DatabaseWriter
-from crossover_models.observation import Modality
+from crossover_models.observation import Code, Modality
 
 GROUND, ATTIC = LevelKey("house", "L1"), LevelKey("house", "L2")
 HERE = Path(__file__).parent
@@ -122,18 +122,20 @@ def assert_embeddings(database: MapDatabase, building: Building, encoder: HashEn
         for place in level.places:
             if (level.plan.occupancy == OCCUPIED).any():
                 expected[Modality.FLOOR_PLAN].append(
-                    (place.place_id, encoder.encode_floor_plan(level.plan, place.polygon))
+                    (place.place_id, encoder.encode_floor_plan(level.plan, place.polygon).vector)
                 )
             if place.furnishings:
                 expected[Modality.MESH].append(
-                    (place.place_id, encoder.encode_mesh([f.mesh for f in place.furnishings]))
+                    (place.place_id, encoder.encode_mesh([f.mesh for f in place.furnishings]).vector)
                 )
             if place.text:
-                expected[Modality.TEXT].append((place.place_id, encoder.encode_text(" ".join(place.text))))
+                expected[Modality.TEXT].append((place.place_id, encoder.encode_text(" ".join(place.text)).vector))
             if place.images:
-                expected[Modality.IMAGE].append((place.place_id, encoder.encode_images(place.images)))
+                expected[Modality.IMAGE].append((place.place_id, encoder.encode_images(place.images).vector))
             if place.point_cloud is not None:
-                expected[Modality.POINT_CLOUD].append((place.place_id, encoder.encode_point_cloud(place.point_cloud)))
+                expected[Modality.POINT_CLOUD].append(
+                    (place.place_id, encoder.encode_point_cloud(place.point_cloud).vector)
+                )
     for modality in Modality:
         ids, matrix = database.embeddings(building.building_id, modality)
         assert matrix.shape == (len(ids), DIM) and matrix.dtype == np.float32
@@ -148,7 +150,7 @@ def test_everything_comes_back(shared: Path) -> None:
         assert_holds(database, full_building())
         assert_embeddings(database, full_building(), HashEncoder())
         assert (database.embedding_dim, database.encoder_fingerprint) == (DIM, "0123456789abcdef")
-        assert (database.encoder_profile, database.schema_version) == ("hash", 1)
+        assert (database.encoder_profile, database.schema_version) == ("hash", 2)
         database.verify()
 
 
@@ -449,7 +451,7 @@ def test_bad_vectors_are_refused(tmp_path: Path) -> None:
             (good, "K9", "no such place"),
         ):
             with pytest.raises(DatabaseError, match=word) as caught:
-                writer.add_embeddings("house", Modality.TEXT, {place: vector})
+                writer.add_embeddings("house", Modality.TEXT, {place: Code(vector)})
             assert f"house/{place}" in str(caught.value)
         with pytest.raises(DatabaseError, match="given twice"):
             writer.add_building(full_building())
@@ -587,7 +589,7 @@ def test_another_sqlite_file_is_refused(tmp_path: Path) -> None:
     assert_one_line(caught.value, tmp_path / "other.db", "not a map database")
 
 
-@pytest.mark.parametrize(("version", "word"), [(2, "newer"), (0, "older")])
+@pytest.mark.parametrize(("version", "word"), [(3, "newer"), (1, "older"), (0, "older")])
 def test_other_schema_versions_are_refused(shared: Path, tmp_path: Path, version: int, word: str) -> None:
     data = bytearray(shared.read_bytes())
     data[60:64] = struct.pack(">I", version)
@@ -595,7 +597,7 @@ def test_other_schema_versions_are_refused(shared: Path, tmp_path: Path, version
     path.write_bytes(data)
     with pytest.raises(DatabaseError) as caught:
         MapDatabase.open(path)
-    assert_one_line(caught.value, path, word, str(version))
+    assert_one_line(caught.value, path, word, f"schema version {version} is", "than 2")
 
 
 def test_damage_is_found_or_harmless(shared: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crossover_models.config import AccumulationSettings, EncoderSettings
 from crossover_models.geometry import se3_from_se2
-from crossover_models.observation import ImageObservation, Modality, ObservationError, PointCloudObservation
+from crossover_models.observation import Code, ImageObservation, Modality, ObservationError, PointCloudObservation
 from crossover_models.perception import Perception
 
 
@@ -23,15 +23,13 @@ class Listening:
         self.points: NDArray[np.float32] | None = None
         self.images: Sequence[NDArray[np.uint8]] = ()
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         self.images = images
-        return np.array([1, 0], dtype=np.float32)
+        return Code(np.array([1, 0], dtype=np.float32), np.array([3, -4], dtype=np.int8))
 
-    def encode_point_cloud(
-        self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.float32]:
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
         self.points = points
-        return np.array([0, 1], dtype=np.float32)
+        return Code(np.array([0, 1], dtype=np.float32), np.array([5, -6, 7], dtype=np.int8))
 
 
 def column(height_of_base_m: float, stamp_ns: int = 5, x: float = 0.0) -> PointCloudObservation:
@@ -52,6 +50,7 @@ def test_points_reach_the_encoder_with_the_floor_at_zero(height_of_base_m: float
     assert encoder.points[:, 2].min() == pytest.approx(0.0, abs=1e-5)
     assert encoder.points[:, 2].max() == pytest.approx(1.9, abs=1e-5)
     assert embedding.modality == Modality.POINT_CLOUD and embedding.fingerprint == "listening"
+    assert embedding.vector.tolist() == [0, 1] and embedding.tokens.tolist() == [5, -6, 7]
     assert embedding.wall_slice is not None
     assert embedding.wall_slice.points == pytest.approx(np.array([[3.0, 0.0]]), abs=1e-5)
 
@@ -77,6 +76,7 @@ def test_a_frame_is_encoded_alone_and_brings_no_walls() -> None:
     embedding = Perception(encoder, EncoderSettings()).on_image(ImageObservation(9, frame))
     assert len(encoder.images) == 1 and encoder.images[0] is frame
     assert (embedding.stamp_ns, embedding.modality, embedding.wall_slice) == (9, Modality.IMAGE, None)
+    assert embedding.tokens.tolist() == [3, -4]
 
 
 def test_a_planar_scan_passes_through_without_a_vector() -> None:

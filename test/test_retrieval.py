@@ -13,6 +13,7 @@ from crossover_models.config import RetrievalSettings
 from crossover_models.estimate import LevelKey
 from crossover_models.observation import Modality
 from crossover_models.retrieval import PlaceIndex, RetrievalError
+from crossover_models.sets.interaction import Interaction
 
 SQUARE = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 3.0], [0.0, 3.0]])
 
@@ -30,6 +31,7 @@ class PlantedSource:
     """Two levels of places whose vectors are known; every third place has no image."""
 
     embedding_dim = 16
+    interaction: Interaction | None = None
 
     def __init__(self, count: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -55,6 +57,9 @@ class PlantedSource:
         if not rows:
             return (), np.zeros((0, 16), dtype=np.float32)
         return tuple(f"p{k}" for k in rows), self.vectors[modality][rows]
+
+    def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
+        return np.zeros((len(self.embeddings(building_id, modality)[0]), 0), dtype=np.int8)
 
 
 def plain_ranking(source: PlantedSource, query: NDArray[np.float32], level: str | None = None) -> list[str]:

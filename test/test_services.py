@@ -33,6 +33,7 @@ from std_srvs.srv import Trigger
 
 from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.geometry import inverse_se2, se2_from_se3
+from crossover_models.observation import Code
 from crossover_ros import conversions
 from crossover_ros.conversions import answers
 
@@ -174,7 +175,7 @@ def test_relocalize_in_twin_floors_is_ambiguous(tmp_path: Path) -> None:
     twins = write_map(tmp_path / "twins.xmap", plans={L1: PLANS[L1], LevelKey("house", "L2"): PLANS[L1]})
     with graph(lambda: House(str(twins))) as nodes:
         nodes.start()
-        nodes.encoder.encode_point_cloud = lambda points, colors=None: np.full(32, 32**-0.5, dtype=np.float32)  # type: ignore[method-assign]
+        nodes.encoder.encode_point_cloud = lambda points, colors=None: Code(np.full(32, 32**-0.5, dtype=np.float32))  # type: ignore[method-assign]
         for _ in range(4):
             nodes.robot.step()
             time.sleep(0.2)
@@ -197,7 +198,7 @@ def test_trigger_query_and_level_answer_what_happened(running: House) -> None:
     assert found.success and found.retrieval.places[0].name == "L1-west"
     assert len(found.retrieval.places) == 2 and found.retrieval.query_modality == "text"
     assert not query(text=" ").success
-    vector = [float(v) for v in PlantedEncoder().encode_text("east")]
+    vector = [float(v) for v in PlantedEncoder().encode_text("east").vector]
     assert query(vector=vector, fingerprint=FINGERPRINT).retrieval.places[0].name == "L1-east"
     refused = query(vector=vector, fingerprint="other")
     assert not refused.success and "other" in refused.message and FINGERPRINT in refused.message

@@ -99,6 +99,15 @@ def find_checkpoint(name: str) -> Path:
     return found[0]
 
 
+def checkpoint_kind(path: Path) -> str:
+    """What the JSON beside a checkpoint says that it is; "" for the published design, or where nothing can be read."""
+    try:
+        described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(described.get("kind", "")) if isinstance(described, dict) else ""
+
+
 def load_checkpoint(name: str = "") -> Checkpoint:
     """Read weights and description; see :func:`find_checkpoint` for ``name``.
 

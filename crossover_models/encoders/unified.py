@@ -1,8 +1,9 @@
-"""The unified encoders: raw data of any modality in, a unit vector of the shared space out."""
+"""The unified encoders: raw data of any modality in, a code of the shared space out, which is a vector alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossover_models.building import Mesh
-from crossover_models.encoders.checkpoint import Checkpoint, fingerprint, load_checkpoint, load_strictly
+from crossover_models.encoders.checkpoint import (
+    Checkpoint,
+    checkpoint_kind,
+    find_checkpoint,
+    fingerprint,
+    load_checkpoint,
+    load_strictly,
+)
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.front_ends import FeatureSizes, ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.inputs import checked_images, cloud_voxels, surface_points
@@ -18,8 +26,10 @@ from crossover_models.encoders.network import UnifiedNetwork
 from crossover_models.encoders.plan_patch import plan_features
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.floor_plan import FloorPlan
+from crossover_models.observation import Code
 
-Vector = NDArray[np.float32]
+if TYPE_CHECKING:
+    from crossover_models.sets.encoder import SetsEncoder
 
 
 def pick_device(device: str) -> str:
@@ -37,7 +47,12 @@ def pick_device(device: str) -> str:
 
 
 class UnifiedEncoder:
-    """Encoders of one checkpoint, in evaluation mode; the same input always gives the same vector on one machine."""
+    """Encoders of one checkpoint, in evaluation mode; the same input always gives the same vector on one machine.
+
+    Codes have no tokens: places are compared by the cosine of their vectors.
+    """
+
+    interaction = None
 
     def __init__(self, checkpoint: Checkpoint, image: ImageFrontEnd, text: TextFrontEnd, device: str = "cpu") -> None:
         """Load strictly.
@@ -64,7 +79,7 @@ class UnifiedEncoder:
         """D."""
         return self.profile.embedding_dim
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vector:
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         """Views of one place, each (H, W, 3) uint8 RGB of any size -> (D,) unit norm; one view is enough.
 
         Raises:
@@ -73,9 +88,9 @@ class UnifiedEncoder:
         views = self._image.views(checked_images(images))
         with torch.inference_mode():
             mask = torch.ones(1, len(views), dtype=torch.bool, device=self.device)
-            return _vector(self.network.images(views[None].to(self.device), mask))
+            return _code(self.network.images(views[None].to(self.device), mask))
 
-    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Vector:
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
         """Gravity-aligned points (N, 3), metres, z = 0 on the floor, x and y anywhere -> (D,) unit norm.
 
         Args:
@@ -88,10 +103,14 @@ class UnifiedEncoder:
         voxels = cloud_voxels(self.profile, points, colors)
         coordinates = torch.from_numpy(np.pad(voxels.coordinates, ((0, 0), (1, 0)))).to(self.device)
         with torch.inference_mode():
-            return _vector(self.network.points(coordinates, torch.from_numpy(voxels.features).to(self.device), 1))
+            return _code(self.network.points(coordinates, torch.from_numpy(voxels.features).to(self.device), 1))
 
-    def encode_mesh(self, meshes: Sequence[Mesh]) -> Vector:
+    def encode_mesh(self, meshes: Sequence[Mesh], poses: Sequence[NDArray[np.float64] | None] | None = None) -> Code:
         """CAD models of one place in a gravity-aligned frame, z = 0 on the floor -> (D,) unit norm, by the 3D encoder.
+
+        Args:
+            meshes: one an object.
+            poses: of the models' own frames, which this encoder does not look at.
 
         Raises:
             EncoderError: no mesh, or none with a surface.
@@ -99,7 +118,7 @@ class UnifiedEncoder:
         points, colors = surface_points(meshes, self.profile.mesh_points_per_m2, self.profile.mesh_max_points)
         return self.encode_point_cloud(points, colors)
 
-    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Vector:
+    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Code:
         """The metric patch of a plan around a place's outline (N, 2), map frame, metres -> (D,) unit norm.
 
         Raises:
@@ -107,35 +126,50 @@ class UnifiedEncoder:
         """
         features = plan_features(self._image, self.profile, plan, polygon)[None]
         with torch.inference_mode():
-            return _vector(self.network.floor_plan(features.to(self.device)))
+            return _code(self.network.floor_plan(features.to(self.device)))
 
-    def encode_text(self, text: str) -> Vector:
-        """A description or referrals -> (D,) unit norm.
+    def encode_text(self, text: str | Sequence[str]) -> Code:
+        """A description or referrals, in one string or several that are joined -> (D,) unit norm.
 
         Raises:
             EncoderError: nothing but white space.
         """
-        if not isinstance(text, str) or not text.strip():
+        parts = (text,) if isinstance(text, str) else tuple(text) if isinstance(text, Sequence) else (text,)
+        if not all(isinstance(part, str) for part in parts) or not "".join(parts).strip():
             raise EncoderError(f"text: must say something, got {text!r}")
-        features = self._text.texts([text.strip()])
+        features = self._text.texts([" ".join(part.strip() for part in parts if part.strip())])
         with torch.inference_mode():
-            return _vector(self.network.text(features.to(self.device)))
+            return _code(self.network.text(features.to(self.device)))
 
 
-def _vector(batch: Tensor) -> Vector:
+if TYPE_CHECKING:
+    SceneEncoder = UnifiedEncoder | SetsEncoder
+
+
+def _code(batch: Tensor) -> Code:
     vector = batch[0].float().cpu().numpy()
     if not np.isfinite(vector).all():
         raise EncoderError("embedding: not finite; the weights overflow on this input")
-    return np.asarray(vector, dtype=np.float32)
+    return Code(np.asarray(vector, dtype=np.float32))
 
 
-def load_encoder(checkpoint: str = "", device: str = "auto") -> UnifiedEncoder:
-    """The encoders of a checkpoint: a safetensors file, a directory with one, or "" for the shipped small profile.
+def load_encoder(checkpoint: str = "", device: str = "auto") -> SceneEncoder:
+    """The encoders of a checkpoint: a safetensors file, a directory with one, or "" for the shipped one.
+
+    What the JSON beside the file says decides which kind of encoder it is.
 
     Raises:
         EncoderError: whatever is wrong with the checkpoint, the front ends or the device, in one line.
     """
     where = pick_device(device)
+    path = find_checkpoint(checkpoint)
+    kind = checkpoint_kind(path)
+    if kind == "sets":
+        from crossover_models.sets.encoder import open_sets_encoder
+
+        return open_sets_encoder(path, where)
+    if kind:
+        raise EncoderError(f"{path}: kind {kind!r} is no encoder's")
     read = load_checkpoint(checkpoint)
     image, text = open_front_ends(read.profile, where)
     return UnifiedEncoder(read, image, text, where)

@@ -28,9 +28,7 @@ ITEM_NAMES = {
 Figures = dict[str, dict[str, float]]
 
 
-def retrieval_figures(
-    network: UnifiedNetwork, profile: EncoderProfile, rooms: Sequence[RoomSample]
-) -> dict[str, Any]:
+def retrieval_figures(network: UnifiedNetwork, profile: EncoderProfile, rooms: Sequence[RoomSample]) -> dict[str, Any]:
     """Recall at 1, 5 and 10 of whole-gallery search among ``rooms``, as ``query-gallery``.
 
     Returns:
@@ -104,12 +102,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Make or read the rooms, embed them, rank them."""
     if arguments.rooms < 10:
         raise ValueError(f"--rooms: need at least 10 for recall at 10, got {arguments.rooms}")
-    from crossover_models.encoders import load_encoder
+    from crossover_models.encoders import EncoderError, UnifiedEncoder, load_encoder
     from crossover_models.encoders.front_ends import open_front_ends
     from crossover_models.training.generate import RoomSource
     from crossover_models.training.progress import rooms_with_progress
 
     encoder = load_encoder(arguments.checkpoint, "cpu")
+    if not isinstance(encoder, UnifiedEncoder):
+        raise EncoderError(f"--checkpoint: profile {encoder.profile.name!r} is measured by 'crossover eval'")
     front_ends = open_front_ends(encoder.profile)
     source = RoomSource("test", arguments.rooms, arguments.seed)
     rooms = rooms_with_progress([source], encoder.profile, front_ends, arguments.cache)[0]

@@ -13,9 +13,9 @@ from crossover_models.building import Building, Level, Mesh, Place
 from crossover_models.floor_plan import OCCUPIED, FloorPlan
 from crossover_models.map_database.file_format import DatabaseError
 from crossover_models.map_database.writer import DatabaseWriter
-from crossover_models.observation import Modality
+from crossover_models.observation import Code, Modality
+from crossover_models.sets.interaction import Interaction
 
-Vector = NDArray[np.float32]
 Progress = Callable[[str], None]
 
 
@@ -28,7 +28,7 @@ class Profile(Protocol):
 
 
 class PlaceEncoder(Protocol):
-    """The unified encoders, as far as a build needs them; see :class:`crossover_models.encoders.UnifiedEncoder`."""
+    """Encoders as far as a build needs them; see :class:`crossover_models.encoders.UnifiedEncoder`."""
 
     @property
     def profile(self) -> Profile:
@@ -42,20 +42,24 @@ class PlaceEncoder(Protocol):
     def fingerprint(self) -> str:
         """Identity of weights and settings."""
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Vector:
-        """Views of one place -> (D,)."""
+    @property
+    def interaction(self) -> Interaction | None:
+        """How its tokens are compared; None where codes are vectors alone."""
 
-    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Vector:
-        """(N, 3) points -> (D,)."""
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
+        """Views of one place."""
 
-    def encode_mesh(self, meshes: Sequence[Mesh]) -> Vector:
-        """CAD models of one place -> (D,)."""
+    def encode_point_cloud(self, points: NDArray[np.float32], colors: NDArray[np.uint8] | None = None) -> Code:
+        """(N, 3) points."""
 
-    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Vector:
-        """The plan around a place -> (D,)."""
+    def encode_mesh(self, meshes: Sequence[Mesh], poses: Sequence[NDArray[np.float64] | None] | None = None) -> Code:
+        """CAD models of one place, and the poses (4, 4) of their own frames where known."""
 
-    def encode_text(self, text: str) -> Vector:
-        """A description -> (D,)."""
+    def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Code:
+        """The plan around a place."""
+
+    def encode_text(self, text: str | Sequence[str]) -> Code:
+        """Statements about a place."""
 
 
 def build_database(
@@ -76,23 +80,24 @@ def build_database(
         DatabaseError: ``out`` cannot be replaced, an id occurs twice, or a place cannot be embedded.
     """
     several = (buildings,) if isinstance(buildings, Building) else tuple(buildings)
-    with DatabaseWriter(out, encoder.fingerprint, encoder.profile.name, encoder.embedding_dim) as writer:
+    about = encoder.fingerprint, encoder.profile.name, encoder.embedding_dim, encoder.interaction
+    with DatabaseWriter(out, *about) as writer:
         for building in several:
             writer.add_building(building)
-            vectors: dict[Modality, dict[str, Vector]] = {}
+            codes: dict[Modality, dict[str, Code]] = {}
             for level in building.levels:
                 for place in level.places:
-                    for modality, vector in place_embeddings(level, place, encoder).items():
-                        vectors.setdefault(modality, {})[place.place_id] = vector
+                    for modality, code in place_embeddings(level, place, encoder).items():
+                        codes.setdefault(modality, {})[place.place_id] = code
                     if progress is not None:
                         progress(place.name)
             for modality in Modality:
-                writer.add_embeddings(building.building_id, modality, vectors.get(modality, {}))
+                writer.add_embeddings(building.building_id, modality, codes.get(modality, {}))
         writer.publish()
 
 
-def place_embeddings(level: Level, place: Place, encoder: PlaceEncoder) -> Mapping[Modality, Vector]:
-    """One unit vector (D,) for each modality the place has.
+def place_embeddings(level: Level, place: Place, encoder: PlaceEncoder) -> Mapping[Modality, Code]:
+    """One code for each modality the place has.
 
     A place has a floor plan if a wall is drawn near it, and meshes if it is furnished; the walls around belong to the
     plan, so that a furnished room in a drawing without meshes lacks the modality.
@@ -100,13 +105,14 @@ def place_embeddings(level: Level, place: Place, encoder: PlaceEncoder) -> Mappi
     Raises:
         DatabaseError: an encoder refuses what the place holds; the message names place and modality.
     """
-    calls: dict[Modality, Callable[[], Vector]] = {}
+    calls: dict[Modality, Callable[[], Code]] = {}
     if _is_drawn(level.plan, place):
         calls[Modality.FLOOR_PLAN] = lambda: encoder.encode_floor_plan(level.plan, place.polygon)
     meshes = [furnishing.mesh for furnishing in place.furnishings]
     if meshes:
-        calls[Modality.MESH] = lambda: encoder.encode_mesh(meshes)
-    text = " ".join(sentence.strip() for sentence in place.text if sentence.strip())
+        poses = [furnishing.T_map_object for furnishing in place.furnishings]
+        calls[Modality.MESH] = lambda: encoder.encode_mesh(meshes, poses)
+    text = [sentence.strip() for sentence in place.text if sentence.strip()]
     if text:
         calls[Modality.TEXT] = lambda: encoder.encode_text(text)
     if place.images:
@@ -114,7 +120,7 @@ def place_embeddings(level: Level, place: Place, encoder: PlaceEncoder) -> Mappi
     cloud = place.point_cloud
     if cloud is not None and len(cloud):
         calls[Modality.POINT_CLOUD] = lambda: encoder.encode_point_cloud(cloud)
-    out: dict[Modality, Vector] = {}
+    out: dict[Modality, Code] = {}
     for modality, call in calls.items():
         try:
             out[modality] = call()

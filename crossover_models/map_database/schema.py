@@ -10,7 +10,7 @@ import hashlib
 import struct
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x584D4150  # "XMAP", SQLite's header field for the kind of file
 PAGE_SIZE = 16384  # rows of 1-3 kB vectors: a 4 kB page holds one, and wastes the rest
 
@@ -46,7 +46,7 @@ CREATE TABLE furnishings(
     vertices BLOB NOT NULL, faces BLOB NOT NULL, face_colors BLOB) STRICT;
 CREATE TABLE embeddings(
     embedding INTEGER PRIMARY KEY, building INTEGER NOT NULL REFERENCES buildings, kind TEXT NOT NULL,
-    place INTEGER NOT NULL REFERENCES places, vector BLOB NOT NULL) STRICT;
+    place INTEGER NOT NULL REFERENCES places, vector BLOB NOT NULL, tokens BLOB) STRICT;
 CREATE UNIQUE INDEX embedding_of_place ON embeddings(building, kind, place);
 CREATE INDEX level_of_door ON doors(level);
 CREATE INDEX level_of_lift ON lifts(level);
@@ -62,12 +62,13 @@ CONTENT_TABLES = (
 )  # fmt: skip
 
 
-def content_fingerprint(connection: Any, encoder_fingerprint: str) -> str:
-    """First 16 hex digits of a SHA-256 over every content row in rowid order, and the encoder's fingerprint.
+def content_fingerprint(connection: Any, encoder_fingerprint: str, interaction: str) -> str:
+    """First 16 hex digits of a SHA-256 over every content row in rowid order, the encoder's fingerprint and how its
+    tokens are compared ("" where it has none).
 
     When and by which version the file was written does not enter: equal content has an equal fingerprint.
     """
-    digest = hashlib.sha256(f"{SCHEMA_VERSION} {encoder_fingerprint}".encode())
+    digest = hashlib.sha256(f"{SCHEMA_VERSION} {encoder_fingerprint} {interaction}".encode())
     for table in CONTENT_TABLES:
         digest.update(f"\0{table}\0".encode())
         for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid"):

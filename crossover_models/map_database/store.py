@@ -30,6 +30,7 @@ from crossover_models.map_database.file_format import (
 )
 from crossover_models.map_database.schema import SCHEMA_VERSION, content_fingerprint
 from crossover_models.observation import Modality
+from crossover_models.sets.interaction import Interaction
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class MapDatabase:
         encoder_profile: that encoder's profile name.
         embedding_dim: length D of its vectors.
         fingerprint: of its content; equal content, equal fingerprint.
+        interaction: how tokens of its codes are compared; None where codes are vectors alone.
     """
 
     def __init__(self, path: Path, connection: apsw.Connection, meta: dict[str, str]) -> None:
@@ -80,6 +82,8 @@ class MapDatabase:
             self.encoder_profile = meta["encoder_profile"]
             self.embedding_dim = int(meta["embedding_dim"])
             self.fingerprint = meta["fingerprint"]
+            self._described = meta.get("interaction", "")
+            self.interaction = Interaction.from_json(self._described) if self._described else None
         except (KeyError, ValueError) as error:
             raise DatabaseError(f"{path}: damaged map database: meta entry {error}; {REBUILD}") from None
 
@@ -140,7 +144,7 @@ class MapDatabase:
         """
         with self._reading():
             faults = [row[0] for row in self._connection.execute("PRAGMA integrity_check(1)")]
-            found = content_fingerprint(self._connection, self.encoder_fingerprint)
+            found = content_fingerprint(self._connection, self.encoder_fingerprint, self._described)
         if faults != ["ok"]:
             raise DatabaseError(f"{self.path}: damaged map database: {' '.join(str(faults[0]).split())}; {REBUILD}")
         if found != self.fingerprint:
@@ -277,6 +281,22 @@ class MapDatabase:
             )
         matrix = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4").astype(np.float32)
         return tuple(row[0] for row in rows), matrix.reshape(len(rows), self.embedding_dim)
+
+    def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
+        """(n, T) int8 beside the rows of :meth:`embeddings`; T is 0 where codes are vectors alone."""
+        rows = self._rows(
+            "SELECT tokens FROM embeddings e JOIN buildings b USING(building) WHERE building_id=? AND kind=?"
+            " ORDER BY e.place",
+            (building_id, modality.value),
+        )
+        held = [row[0] or b"" for row in rows]
+        lengths = {len(tokens) for tokens in held}
+        if len(lengths) > 1 or not lengths <= set((0,) if self.interaction is None else self.interaction.token_lengths):
+            raise DatabaseError(
+                f"{self.path}: damaged map database: tokens of {building_id}, {modality.value} are"
+                f" {sorted(lengths)} long; {REBUILD}"
+            )
+        return np.frombuffer(b"".join(held), dtype=np.int8).reshape(len(held), max(lengths, default=0))
 
     def _level(self, key: LevelKey) -> int:
         return int(

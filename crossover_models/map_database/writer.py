@@ -12,7 +12,6 @@ from typing import IO, Self
 
 import apsw
 import numpy as np
-from numpy.typing import NDArray
 
 from crossover_models import __version__
 from crossover_models.building import Building, Level, Mesh, Place
@@ -26,7 +25,8 @@ from crossover_models.map_database.schema import (
     content_fingerprint,
 )
 from crossover_models.map_database.wording import identifier
-from crossover_models.observation import Modality
+from crossover_models.observation import Code, Modality
+from crossover_models.sets.interaction import Interaction
 
 
 class DatabaseWriter:
@@ -40,10 +40,18 @@ class DatabaseWriter:
         DatabaseError: ``out`` is a directory or a file that is no map database, or another build is writing it.
     """
 
-    def __init__(self, out: Path | str, encoder_fingerprint: str, profile: str, embedding_dim: int) -> None:
+    def __init__(
+        self,
+        out: Path | str,
+        encoder_fingerprint: str,
+        profile: str,
+        embedding_dim: int,
+        interaction: Interaction | None = None,
+    ) -> None:
         self.out = Path(out)
         self.encoder_fingerprint = encoder_fingerprint
         self.embedding_dim = embedding_dim
+        self.interaction = interaction
         check_replaceable(self.out)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self._lock_path = self.out.with_name(f".{self.out.name}.lock")
@@ -76,6 +84,8 @@ class DatabaseWriter:
             "encoder_profile": profile,
             "embedding_dim": str(self.embedding_dim),
         }
+        if self.interaction is not None:
+            meta["interaction"] = self.interaction.to_json()
         connection.executemany("INSERT INTO meta VALUES(?, ?)", list(meta.items()))
         connection.execute("BEGIN")
         return connection
@@ -137,24 +147,32 @@ class DatabaseWriter:
             )
         return row
 
-    def add_embeddings(self, building_id: str, modality: Modality, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Write one modality's unit vectors (D,) of a building added before; places left out stay absent.
+    def add_embeddings(self, building_id: str, modality: Modality, codes: Mapping[str, Code]) -> None:
+        """Write one modality's codes of a building added before; places left out stay absent.
 
         Raises:
-            DatabaseError: an unknown place, a wrong length, a value that is not finite, or a norm that is not 1.
+            DatabaseError: an unknown place, a wrong length, a value that is not finite, a norm that is not 1, or
+                tokens that the file's interaction cannot compare.
         """
-        for place_id, vector in vectors.items():
+        lengths = (0,) if self.interaction is None else self.interaction.token_lengths
+        for place_id, code in codes.items():
             name = f"embedding of {building_id}/{place_id}, {modality.value}"
             if (building_id, place_id) not in self._places:
                 raise DatabaseError(f"{name}: no such place")
-            if vector.shape != (self.embedding_dim,):
-                raise DatabaseError(f"{name}: expected ({self.embedding_dim},), got {vector.shape}")
-            norm = float(np.linalg.norm(vector))
+            if code.vector.shape != (self.embedding_dim,):
+                raise DatabaseError(f"{name}: expected ({self.embedding_dim},), got {code.vector.shape}")
+            norm = float(np.linalg.norm(code.vector))
             if not abs(norm - 1.0) < 1e-3:
                 raise DatabaseError(f"{name}: norm must be 1, got {norm:.4f}")
+            if code.tokens.ndim != 1 or code.tokens.dtype != np.int8 or len(code.tokens) not in lengths:
+                listed = " or ".join(str(length) for length in lengths)
+                raise DatabaseError(
+                    f"{name}: expected {listed} int8 tokens, got {code.tokens.shape} {code.tokens.dtype}"
+                )
             self._insert(
                 "embeddings", None, self._buildings[building_id], modality.value,
-                self._places[building_id, place_id], np.asarray(vector, dtype="<f4").tobytes(),
+                self._places[building_id, place_id], np.asarray(code.vector, dtype="<f4").tobytes(),
+                code.tokens.tobytes() if len(code.tokens) else None,
             )  # fmt: skip
 
     def publish(self) -> None:
@@ -168,7 +186,8 @@ class DatabaseWriter:
             raise DatabaseError(f"{self.out}: this build is already closed")
         if not self._buildings:
             raise DatabaseError(f"{self.out}: no building was added")
-        fingerprint = content_fingerprint(connection, self.encoder_fingerprint)
+        described = "" if self.interaction is None else self.interaction.to_json()
+        fingerprint = content_fingerprint(connection, self.encoder_fingerprint, described)
         connection.execute("INSERT INTO meta VALUES('fingerprint', ?)", (fingerprint,))
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -86,6 +86,7 @@ def embedding_message(
     out = messages.SceneEmbedding(header=header(embedding.stamp_ns, base_frame))
     out.modality, out.fingerprint = embedding.modality.value, embedding.fingerprint
     out.vector = _array("f", embedding.vector, np.float32)
+    out.tokens = _array("b", embedding.tokens, np.int8)
     out.age_s, out.runtime_s = age_s, runtime_s
     wall_slice = embedding.wall_slice
     if wall_slice is None:
@@ -114,7 +115,8 @@ def read_embedding(message: Any) -> SceneEmbedding:
     if not np.isfinite(vector).all():
         raise ConversionError(f"vector: {int((~np.isfinite(vector)).sum())} of {len(vector)} numbers are not finite")
     ns = stamp_ns(message)
-    return SceneEmbedding(ns, modality, vector, str(message.fingerprint), _read_slice(message, ns))
+    tokens = np.array(message.tokens, dtype=np.int8)
+    return SceneEmbedding(ns, modality, vector, str(message.fingerprint), _read_slice(message, ns), tokens)
 
 
 def _read_slice(message: Any, ns: int) -> WallSlice | None:
