@@ -221,7 +221,7 @@ def test_another_scene_makes_its_features_stale(data_set: Path, tmp_path: Path) 
 
 
 def test_bad_jobs_are_refused(data_set: Path, tmp_path: Path) -> None:
-    with pytest.raises(FeaturesError, match="--profile: unknown 'tiny'; known: small, reference"):
+    with pytest.raises(FeaturesError, match="--profile: unknown 'tiny'; known: small, base, reference"):
         FeaturesJob(data_set, tmp_path / "out", profile="tiny")
     with pytest.raises(FeaturesError, match="--workers"):
         FeaturesJob(data_set, tmp_path / "out", workers=0)

@@ -49,7 +49,7 @@ def test_it_learns_what_its_cells_show() -> None:
     torch.manual_seed(0)
     stage = RecognizerStage(ObjectRecognizer(3, 16), seen, seen)
     before = stage.validate()["score"]
-    optimizer = torch.optim.AdamW(stage.module.parameters(), 1e-2)
+    optimizer = torch.optim.AdamW(stage.module.parameters(), 3e-2)
     for step in range(60):
         optimizer.zero_grad()
         loss = stage.loss(range(24), np.random.default_rng(step), torch.Generator())

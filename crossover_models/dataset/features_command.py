@@ -19,7 +19,7 @@ def add_commands(subparsers: Any) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="data set directory")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the features")
-    parser.add_argument("--profile", default="small", metavar="NAME", help="small or reference (default: small)")
+    parser.add_argument("--profile", default="small", metavar="NAME", help="small, base or reference (default: small)")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default: 1)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="torch device of the front ends (default: cpu)")
     parser.add_argument("--spacing", type=float, metavar="M", help="grid on which clouds are thinned, m")

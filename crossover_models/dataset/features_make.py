@@ -20,10 +20,10 @@ from crossover_models.dataset.store import SUFFIX, DataSet
 from crossover_models.dataset.workers import end_workers
 from crossover_models.encoders.efficientnet import EfficientNetLite0
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd, open_front_ends
-from crossover_models.encoders.profile import REFERENCE, SMALL, EncoderProfile
+from crossover_models.encoders.profile import BASE, REFERENCE, SMALL, EncoderProfile
 from crossover_models.sets.recognition import open_recognizer
 
-PROFILES = {profile.name: profile for profile in (SMALL, REFERENCE)}
+PROFILES = {profile.name: profile for profile in (SMALL, BASE, REFERENCE)}
 REFERENCE_MB = 44.0
 """What CrossOver's own preparation keeps a scan."""
 FOLDER = "features"

@@ -66,6 +66,16 @@ class EncoderProfile(Settings):
 
 SMALL = EncoderProfile()
 
+BASE = EncoderProfile(
+    name="base",
+    embedding_dim=512,
+    image_front_end="dinov2-base",
+    text_hidden=768,
+    frame_hidden=768,
+    backbone=SparseResNetSettings(voxel_m=0.06, stem_channels=32, channels="32,64,128,256", blocks="2,2,2,2"),
+)
+"""For a robot with a GPU: DINOv2-B is fetched from the hub; trained by whoever uses it."""
+
 REFERENCE = EncoderProfile(
     name="reference",
     embedding_dim=768,
