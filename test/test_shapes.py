@@ -141,6 +141,7 @@ def test_model_stands_where_its_pose_says(features: FeatureSet) -> None:
     pose[:2, :2] = [[0, -1], [1, 0]]
     pose[:3, 3] = [5, 6, 0.5]
     placed = posed_model(corners / 9 - 0.2, pose, np.array([0.5, 1.0, 1.5], np.float32))
+    np.testing.assert_allclose(placed[0], [5.5, 5.75, 0.5], atol=1e-5)
     np.testing.assert_allclose(placed.min(axis=0), [4.5, 5.75, 0.5], atol=1e-5)
     np.testing.assert_allclose(placed.max(axis=0), [5.5, 6.25, 2.0], atol=1e-5)
     for scan in features:
@@ -240,6 +241,10 @@ def test_figures_are_what_a_plain_count_gives() -> None:
     assert figures["cad_top1"] == 1.0
     assert figures["cloud_top1"] == figures["match_r1"] == pytest.approx(1 / objects)
     assert figures["match_chance"] == pytest.approx(1 / objects)
+    shared = replace(scan, object_cad=np.maximum(scan.object_cad, 1))
+    figures = shape_figures(_Extents(), shape_set(FeatureSet((shared,), "shared"), ("x", "y", "z")))  # type: ignore[arg-type]
+    assert figures["models"] == objects - 1
+    assert figures["clouds"] == objects
 
 
 def test_objects_of_one_model_are_no_negatives_of_each_other(features: FeatureSet) -> None:
