@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from crossover_models.encoders.heads import ProjectionHead
 from crossover_models.reference.objects import FEATURE_DIMS, ObjectBatch, ObjectEncoder
 
 EMBEDDING_DIM = 768
+_MOST_HIDDEN = 768
+"""Twice the hidden width of a head at most."""
+_ORDER = ("point", "cad", "rgb", "referral")
 
 
 class InstanceBaseline(nn.Module):
-    """Stage 0: one projection head a modality (2.81 M parameters). State: ``modality_projections.*``."""
+    """Stage 0: one projection head a modality (2.81 M parameters). State: ``modality_projections.*``.
 
-    def __init__(self, dim: int = EMBEDDING_DIM) -> None:
+    Args:
+        dim: D.
+        widths: of the front ends' features by modality; those of the paper unless given.
+    """
+
+    def __init__(self, dim: int = EMBEDDING_DIM, widths: Mapping[str, int] = FEATURE_DIMS) -> None:
         super().__init__()
-        widths = {"point": 384, "cad": 384, "rgb": 1536, "referral": 768}
         self.modality_projections = nn.ModuleDict(
-            {name: ProjectionHead(FEATURE_DIMS[name], hidden, dim) for name, hidden in widths.items()}
+            {name: ProjectionHead(widths[name], widths[name], dim) for name in _ORDER}
         )
 
     def forward(self, batch: ObjectBatch) -> dict[str, Tensor]:
@@ -32,18 +41,20 @@ class InstanceCrossOver(nn.Module):
     """Stage 1: points and CAD through spatial encoders, then a head a modality (19.62 M parameters).
 
     State: ``modality_encoders.{point,cad}.*`` and ``modality_projections.*``. ``legacy`` repeats the reference's
-    distance normalization over padded slots, with which the official weights were trained.
+    distance normalization over padded slots, with which the official weights were trained; ``widths`` are of the front
+    ends' features.
     """
 
-    def __init__(self, dim: int = EMBEDDING_DIM, *, legacy: bool = False) -> None:
+    def __init__(
+        self, dim: int = EMBEDDING_DIM, *, legacy: bool = False, widths: Mapping[str, int] = FEATURE_DIMS
+    ) -> None:
         super().__init__()
         self.legacy = legacy
         self.modality_encoders = nn.ModuleDict(
-            {"point": ObjectEncoder(attend=True), "cad": ObjectEncoder(attend=False)}
+            {name: ObjectEncoder(widths[name], attend=name == "point") for name in ("point", "cad")}
         )
-        widths = {"point": 384, "cad": 384, "rgb": 768, "referral": 768}
         self.modality_projections = nn.ModuleDict(
-            {name: ProjectionHead(FEATURE_DIMS[name], hidden, dim) for name, hidden in widths.items()}
+            {name: ProjectionHead(widths[name], min(_MOST_HIDDEN, widths[name]), dim) for name in _ORDER}
         )
 
     def forward(self, batch: ObjectBatch) -> dict[str, Tensor]:

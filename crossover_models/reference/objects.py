@@ -15,6 +15,8 @@ OBJECT_MODALITIES = ("rgb", "point", "cad", "referral")
 """In the order of the reference's fusion weights."""
 FEATURE_DIMS: Mapping[str, int] = {"rgb": 1536, "point": 384, "cad": 384, "referral": 768}
 LOCATION_DIM = 6
+_HEAD_DIM = 32
+"""Width of an attention head; the published 384 have 12 of them."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class ObjectEncoder(nn.Module):
     added four times. ``point_mlp`` is in the checkpoints and never used; it is kept so that they load strictly.
     """
 
-    def __init__(self, width: int = 384, heads: int = 12, hidden: int = 2048, layers: int = 4, *, attend: bool) -> None:
+    def __init__(self, width: int = 384, hidden: int = 2048, layers: int = 4, *, attend: bool) -> None:
         super().__init__()
+        heads = max(1, width // _HEAD_DIM)
         self.attend = attend
         self.point_mlp = ProjectionHead(width // 2, width // 2, width)
         self.loc_layers = nn.ModuleList([nn.Sequential(nn.Linear(LOCATION_DIM, width), nn.LayerNorm(width))])

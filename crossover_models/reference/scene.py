@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from crossover_models.encoders.front_ends import FeatureSizes
@@ -10,7 +12,7 @@ from crossover_models.encoders.network import UnifiedNetwork
 from crossover_models.encoders.profile import REFERENCE, EncoderProfile
 from crossover_models.reference.fusion import SceneFusion
 from crossover_models.reference.instance import InstanceCrossOver
-from crossover_models.reference.objects import ObjectBatch
+from crossover_models.reference.objects import FEATURE_DIMS, ObjectBatch
 from crossover_models.sparse import SparseBackend
 
 REFERENCE_SIZES = FeatureSizes(view=3072, plan=1536, text=768)
@@ -21,17 +23,24 @@ class SceneCrossOver(UnifiedNetwork):
     """The whole model. Stage 1 is frozen while stage 3 trains; 80.0 M parameters are trainable then.
 
     State names as in the official scene checkpoints: those of :class:`UnifiedNetwork`, and
-    ``objectwise_modality_encoder``, ``fusion`` and ``objectwise_mlp_head``.
+    ``objectwise_modality_encoder``, ``fusion`` and ``objectwise_mlp_head``. ``sizes`` and ``widths`` are of the front
+    ends' features, for scenes and for objects.
     """
 
     def __init__(
-        self, profile: EncoderProfile = REFERENCE, layers: SparseBackend | None = None, *, legacy: bool = False
+        self,
+        profile: EncoderProfile = REFERENCE,
+        layers: SparseBackend | None = None,
+        *,
+        legacy: bool = False,
+        sizes: FeatureSizes = REFERENCE_SIZES,
+        widths: Mapping[str, int] = FEATURE_DIMS,
     ) -> None:
-        super().__init__(profile, REFERENCE_SIZES, layers)
+        super().__init__(profile, sizes, layers)
         dim = profile.embedding_dim
-        self.objectwise_modality_encoder = InstanceCrossOver(dim, legacy=legacy)
+        self.objectwise_modality_encoder = InstanceCrossOver(dim, legacy=legacy, widths=widths)
         self.fusion = SceneFusion(legacy=legacy)
-        self.objectwise_mlp_head = ProjectionHead(dim, 768, dim)
+        self.objectwise_mlp_head = ProjectionHead(dim, dim, dim)
         self.objectwise_modality_encoder.requires_grad_(False)
 
     def fused(self, batch: ObjectBatch) -> Tensor:
