@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
 from crossover_models.dataset.scene import PlanDrawing, Scene
 from crossover_models.evaluation.tasks.ranking import first_ranks, recalls
@@ -55,10 +56,11 @@ def color_histogram(colors: NDArray[np.uint8]) -> Array:
     return np.sqrt(counts).astype(np.float32)
 
 
-def _spectrum(points: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.complex64]:
-    """Spectrum of a raster of points (N, 2) about their middle, blurred a little, zero mean, unit norm."""
+def layout_spectrum(points: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.complex64]:
+    """Spectrum of a raster of points (N, 2), metres, N >= 1, about their middle: blurred a little, mean 0, norm 1."""
     import cv2
 
+    points = _centered(points)
     half = _CELLS * _CELL_M / 2
     grid = np.histogram2d(
         points[:, 1], points[:, 0], bins=_CELLS, range=[[-half, half], [-half, half]], weights=weights
@@ -77,10 +79,13 @@ def _centered(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def wall_spectra(scene: Scene) -> NDArray[np.complex64] | None:
-    """Of the cloud at :data:`YAWS` yaws; None without points at wall height."""
-    if scene.cloud is None:
-        return None
-    xyz = scene.cloud.points.astype(np.float64)
+    """Of the scene's cloud, see :func:`cloud_spectra`."""
+    return None if scene.cloud is None else cloud_spectra(scene.cloud.points)
+
+
+def cloud_spectra(points: NDArray[np.float32]) -> NDArray[np.complex64] | None:
+    """Of points (N, 3), z = 0 on the floor, at :data:`YAWS` yaws; None with under 20 at wall height."""
+    xyz = points.astype(np.float64)
     band = xyz[(xyz[:, 2] > _BAND_M[0]) & (xyz[:, 2] < _BAND_M[1])]
     if len(band) < 20:
         return None
@@ -88,7 +93,7 @@ def wall_spectra(scene: Scene) -> NDArray[np.complex64] | None:
     for k in range(YAWS):
         angle = 2 * np.pi * k / YAWS
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        out.append(_spectrum(_centered(band[:, :2] @ turn.T)))
+        out.append(layout_spectrum(band[:, :2] @ turn.T))
     return np.stack(out)
 
 
@@ -100,7 +105,7 @@ def ink_spectrum(plan: PlanDrawing) -> NDArray[np.complex64]:
     if not ink.any():
         ink = np.abs(grey.astype(np.float64) - paper) > 20
     rows, cols = np.nonzero(ink) if ink.any() else (np.zeros(1, int), np.zeros(1, int))
-    return _spectrum(_centered(np.stack([cols, rows], axis=1) * plan.resolution_m))
+    return layout_spectrum(np.stack([cols, rows], axis=1) * plan.resolution_m)
 
 
 def trivial_features(scene: Scene) -> TrivialFeatures:
@@ -184,11 +189,18 @@ def plan_similarity(features: Sequence[TrivialFeatures], progress: Progress | No
     best = np.full((number, number), -np.inf, dtype=np.float32)
     for i, feature in enumerate(features):
         assert feature.walls is not None
-        for spectrum in feature.walls:
-            correlation = np.fft.irfft2(plans * np.conj(spectrum), s=(_CELLS, _CELLS))
-            best[i] = np.maximum(best[i], correlation.max(axis=(1, 2)))
+        best[i] = best_correlations(feature.walls, plans)
         if progress is not None:
             progress(i + 1, number)
+    return best
+
+
+def best_correlations(walls: NDArray[np.complex64], plans: NDArray[np.complex64]) -> Array:
+    """(N,) largest correlation of one cloud's spectra (yaws, H, W // 2 + 1) with each plan's (N, H, W // 2 + 1)."""
+    best = np.full(len(plans), -np.inf, dtype=np.float32)
+    for spectrum in walls:
+        correlation = fft.irfft2(plans * np.conj(spectrum), s=(_CELLS, _CELLS))
+        best = np.maximum(best, correlation.max(axis=(1, 2)))
     return best
 
 
