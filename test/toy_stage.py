@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scene_features import synthetic_features
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from crossover_models.training import loop, loop_state
 from crossover_models.training.distributed import gather, is_first
@@ -66,15 +66,15 @@ class ToyStage:
             views = views + self.noise * torch.from_numpy(rng.normal(size=views.shape).astype(np.float32))
             plans = plans + self.noise * torch.randn(plans.shape, generator=generator)
         m = self.module
-        with full_precision(views.device):
-            return normalize(m.views(m.drop(m.frozen(views))).float()), normalize(m.plans(m.drop(plans)).float())
+        return normalize(m.views(m.drop(m.frozen(views))).float()), normalize(m.plans(m.drop(plans)).float())
 
     def loss(self, rows: Sequence[int], rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         self.asked.append(list(rows))
         a, b = (gather(x) for x in self.embeddings([self.training.scans[i] for i in rows], rng, generator))
         self.module.seen += 1
         everywhere = torch.ones(len(a), dtype=torch.bool)
-        return pair_loss(a, b, everywhere, everywhere, self.module.temperature())
+        with full_precision(a.device):
+            return pair_loss(a, b, everywhere, everywhere, self.module.temperature())
 
     def validate(self) -> dict[str, float]:
         a, b = self.embeddings(self.validation.scans)
@@ -119,7 +119,7 @@ def gathered_gradient() -> Tensor:
 
 
 class Together(ToyStage):
-    """Without noise: what two processes make of it is what one makes of the whole batch."""
+    """Without noise, and a process's loss is that of its own rows alone: two make of it what one does."""
 
     def __init__(self) -> None:
         super().__init__(noise=0.0)
@@ -127,7 +127,12 @@ class Together(ToyStage):
     def loss(self, rows: Sequence[int], rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         if "RANK" in os.environ and not hasattr(self, "gradient"):
             self.gradient = gathered_gradient()
-        return super().loss(rows, rng, generator)
+        self.asked.append(list(rows))
+        a, b = self.embeddings([self.training.scans[i] for i in rows], rng, generator)
+        self.module.seen += 1
+        own = int(os.environ.get("RANK", "0")) * len(rows) + torch.arange(len(rows))
+        logits = [self.module.temperature() * x @ gather(y).T for x, y in ((a, b), (b, a))]
+        return sum((cross_entropy(x, own) for x in logits), torch.zeros(())) / 2
 
 
 def main(folder: Path, how: str) -> None:
