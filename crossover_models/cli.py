@@ -21,6 +21,7 @@ COMMANDS = (
     "crossover_models.simulation.commands",
     "crossover_models.dataset.commands",
     "crossover_models.training.commands",
+    "crossover_models.evaluation.suite.commands",
     "crossover_models.reference.commands",
 )
 BENCHMARKS = (
