@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 import crossover_models.retrieval as retrieval_module
 from crossover_models.config import RetrievalSettings
 from crossover_models.estimate import LevelKey
-from crossover_models.observation import Modality
+from crossover_models.observation import Code, Modality
 from crossover_models.retrieval import PlaceIndex, RetrievalError
-from crossover_models.sets.interaction import Interaction
+from crossover_models.sets.interaction import PAIRS, Interaction, PairWeights
 
 SQUARE = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 3.0], [0.0, 3.0]])
 
@@ -156,3 +156,98 @@ def test_bad_queries_are_refused(vector: NDArray[np.float32], words: str) -> Non
     index = PlaceIndex(PlantedSource(4), RetrievalSettings())
     with pytest.raises(RetrievalError, match=words):
         index.search(vector, Modality.IMAGE)
+
+
+# -- late interaction ----------------------------------------------------------------------------------------------
+
+ATTRIBUTES = 12
+
+
+class TokenSource(PlantedSource):
+    """The same places with tokens: attributes without layouts, compared by weights that differ by pair."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        super().__init__(count, seed)
+        rng = np.random.default_rng(seed + 1)
+        pairs = {}
+        for a, b in PAIRS:
+            pairs[a, b] = pairs[b, a] = PairWeights(*rng.uniform(1.0, 4.0, 3))
+        rates, weights = rng.uniform(0.1, 0.9, (2, ATTRIBUTES)).astype(np.float32)
+        self.interaction = Interaction(rates, weights, pairs, 0.01, (1, 2, 2), 1)
+        self.held = {m: rng.integers(-127, 128, (count, ATTRIBUTES)).astype(np.int8) for m in self.vectors}
+
+    def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
+        if modality not in self.vectors:
+            return np.zeros((0, 0), dtype=np.int8)
+        return self.held[modality][[k for k in range(len(self._places)) if self.has(k, modality)]]
+
+
+def plain_late_ranking(source: TokenSource, query: Code, kind: Modality, rows: list[int]) -> dict[str, float]:
+    """The definition, written as loops: mean over modalities of scores less the modality's mean over the rows."""
+    assert source.interaction is not None
+    raw = {
+        (k, m): float(source.interaction.scores(query, kind, source.vectors[m][[k]], source.held[m][[k]], m)[0])
+        for k in rows
+        for m in source.vectors
+        if source.has(k, m)
+    }
+    center = {m: np.mean([s for (_, other), s in raw.items() if other == m]) for m in source.vectors}
+    return {f"p{k}": float(np.mean([raw[k, m] - center[m] for m in source.vectors if (k, m) in raw])) for k in rows}
+
+
+def random_query(seed: int) -> Code:
+    rng = np.random.default_rng(seed)
+    vector = rng.normal(size=16).astype(np.float32)
+    tokens = rng.integers(-127, 128, ATTRIBUTES).astype(np.int8)
+    return Code(vector / np.float32(np.linalg.norm(vector)), tokens)
+
+
+@pytest.mark.parametrize("kind", [Modality.TEXT, Modality.IMAGE])
+def test_late_interaction_ranks_by_the_plain_definition(kind: Modality) -> None:
+    source = TokenSource(30)
+    settings = RetrievalSettings(top_k=30, late_temperature=2.0, late_image_temperature=0.5)
+    index = PlaceIndex(source, settings)
+    for seed in range(5):
+        query = random_query(seed)
+        found = index.search(query.vector, kind, tokens=query.tokens).places
+        plain = plain_late_ranking(source, query, kind, list(range(30)))
+        assert [p.place_id for p in found] == sorted(plain, key=lambda place: -plain[place])
+        weights = np.exp(np.array([*plain.values(), 0.0]) / (0.5 if kind == Modality.IMAGE else 2.0))
+        assert found[0].probability == pytest.approx(weights[:-1].max() / weights.sum(), rel=1e-4)
+
+
+def test_only_the_best_places_by_their_vectors_are_scored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_module, "INTERACTED", 7)
+    source, query = TokenSource(30), random_query(3)
+    index = PlaceIndex(source, RetrievalSettings(top_k=30))
+    chosen = [p.place_id for p in index.search(query.vector, Modality.TEXT).places[:7]]
+    found = [p.place_id for p in index.search(query.vector, Modality.TEXT, tokens=query.tokens).places]
+    plain = plain_late_ranking(source, query, Modality.TEXT, sorted(int(p[1:]) for p in chosen))
+    assert set(found) == set(chosen) and found == sorted(plain, key=lambda place: -plain[place])
+
+
+def test_without_tokens_or_by_setting_vectors_decide_as_ever() -> None:
+    source, query = TokenSource(30), random_query(4)
+    ever = PlaceIndex(PlantedSource(30), RetrievalSettings()).search(query.vector, Modality.TEXT)
+    off = PlaceIndex(source, RetrievalSettings(late_interaction=False))
+    assert off.search(query.vector, Modality.TEXT, tokens=query.tokens) == ever
+    assert PlaceIndex(source, RetrievalSettings()).search(query.vector, Modality.TEXT) == ever
+    plain_map = PlaceIndex(PlantedSource(30), RetrievalSettings())
+    assert plain_map.search(query.vector, Modality.TEXT, tokens=query.tokens) == ever
+    late = PlaceIndex(source, RetrievalSettings()).search(query.vector, Modality.TEXT, tokens=query.tokens)
+    assert [p.place_id for p in late.places] != [p.place_id for p in ever.places]
+
+
+def test_late_interaction_keeps_to_the_levels_asked_for() -> None:
+    source, query = TokenSource(30), random_query(5)
+    index = PlaceIndex(source, RetrievalSettings(top_k=30))
+    found = index.search(query.vector, Modality.TEXT, levels=[LevelKey("b", "L1")], tokens=query.tokens).places
+    plain = plain_late_ranking(source, query, Modality.TEXT, list(range(1, 30, 2)))
+    assert [p.place_id for p in found] == sorted(plain, key=lambda place: -plain[place])
+
+
+def test_tokens_of_another_length_are_refused() -> None:
+    query = random_query(6)
+    index = PlaceIndex(TokenSource(8), RetrievalSettings())
+    with pytest.raises(RetrievalError, match="tokens: expected 12 or 16 a code, got 9"):
+        index.search(query.vector, Modality.TEXT, tokens=query.tokens[:9])

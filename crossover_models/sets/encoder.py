@@ -185,10 +185,9 @@ class SetsEncoder:
         Raises:
             EncoderError: nothing but white space.
         """
-        said = _SENTENCE_ENDS.split(text) if isinstance(text, str) else list(text)
-        if not all(isinstance(statement, str) for statement in said):
-            raise EncoderError(f"text: must say something, got {text!r}")
-        said = [statement.strip() for statement in said if statement.strip()]
+        parts = _SENTENCE_ENDS.split(text) if isinstance(text, str) else text
+        strings = isinstance(parts, Sequence) and all(isinstance(part, str) for part in parts)
+        said = [part.strip() for part in parts if part.strip()] if strings else []
         if not said:
             raise EncoderError(f"text: must say something, got {text!r}")
         features = _array(self._text.texts(said))

@@ -2,7 +2,8 @@
 
 A row of tokens is int8: first the A attributes' logits in steps of ``MOST_LOGIT / 127``, clipped to +-``MOST_LOGIT``
 (scores take posteriors beyond that for no more certain); then, where the modality has one, the layout (C, H, W) in C
-order in steps of a 127th of its largest value. That scale is not kept: a layout has unit norm, which gives it back.
+order, each value as 127 sign(x) sqrt(|x| / largest): most of a layout is near zero, and there the steps are finest.
+The largest value is not kept: a layout has unit norm, which gives it back.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ def pack(attributes: Array, layout: Array | None) -> NDArray[np.int8]:
     """Logits (A,) and layout (C, H, W) or None -> (A,) or (A + C H W,)."""
     parts = [np.clip(attributes, -MOST_LOGIT, MOST_LOGIT) * (_STEPS / MOST_LOGIT)]
     if layout is not None:
-        largest = float(np.abs(layout).max())
-        parts.append(layout.reshape(-1) * (_STEPS / largest if largest > 0 else 0.0))
+        values = layout.reshape(-1)
+        largest = max(float(np.abs(values).max()), 1e-12)
+        parts.append(np.sign(values) * np.sqrt(np.abs(values) / largest) * _STEPS)
     return np.rint(np.concatenate(parts)).astype(np.int8)
 
 
@@ -37,5 +39,6 @@ def unpack(tokens: NDArray[np.int8], attributes: int, layout_shape: tuple[int, i
     if length == attributes:
         return logits, None
     layouts = tokens[:, attributes:].astype(np.float32)
+    layouts *= np.abs(layouts)
     layouts /= np.maximum(1.0, np.linalg.norm(layouts, axis=1, keepdims=True))
     return logits, layouts.reshape(-1, *layout_shape)
