@@ -26,10 +26,13 @@ class Temperature(nn.Module):
         return self.log_scale.exp().clamp(max=MAX_SCALE)
 
 
-def directed_rows(query: Tensor, gallery: Tensor, has_query: Tensor, has_gallery: Tensor, scale: Tensor) -> Tensor:
+def directed_rows(
+    query: Tensor, gallery: Tensor, has_query: Tensor, has_gallery: Tensor, scale: Tensor, columns: bool = True
+) -> Tensor:
     """Cross-entropy of each query row against its own gallery row (B,); rows lacking either side are zero.
 
-    Absent gallery items are no negatives either: their columns are masked.
+    Absent gallery items are no negatives either: their columns are masked, unless ``columns`` is False as in the
+    reference's code.
 
     Args:
         query: (B, D) unit norm.
@@ -42,15 +45,20 @@ def directed_rows(query: Tensor, gallery: Tensor, has_query: Tensor, has_gallery
     logits = scale * query @ gallery.T
     # A row that lacks its own column would be infinite; it is dropped below, so let it keep its diagonal.
     open_columns = has_gallery[None, :] | torch.eye(len(query), dtype=torch.bool, device=query.device)
-    logits = logits.masked_fill(~open_columns, -torch.inf)
+    if columns:
+        logits = logits.masked_fill(~open_columns, -torch.inf)
     rows = functional.cross_entropy(logits, torch.arange(len(query), device=query.device), reduction="none")
     return torch.where(both, rows, torch.zeros_like(rows))
 
 
-def pair_loss(a: Tensor, b: Tensor, has_a: Tensor, has_b: Tensor, scale: Tensor) -> Tensor:
+def pair_loss(a: Tensor, b: Tensor, has_a: Tensor, has_b: Tensor, scale: Tensor, columns: bool = True) -> Tensor:
     """Mean of both directions over the rows that have both modalities; 0 where fewer than two rows have."""
     both = (has_a & has_b).sum()
-    total = directed_rows(a, b, has_a, has_b, scale).sum() + directed_rows(b, a, has_b, has_a, scale).sum()
+    there, back = (
+        directed_rows(x, y, has_x, has_y, scale, columns).sum()
+        for x, y, has_x, has_y in ((a, b, has_a, has_b), (b, a, has_b, has_a))
+    )
+    total = there + back
     return torch.where(both >= 2, total / (2 * both.clamp(min=1)), torch.zeros_like(total))
 
 
