@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from crossover_models.sets.settings import SetsSettings
 from crossover_models.training.arguments import add_training_arguments, training_settings
 from crossover_models.training.settings import TrainingSettings
 
@@ -64,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.sets.checkpoint import new_model, save_model
     from crossover_models.sets.method import cad_shapes
     from crossover_models.sets.recognition import open_recognizer
+    from crossover_models.sets.settings import SetsSettings
     from crossover_models.sets.stage import SetsModule, SetsStage
     from crossover_models.training.feature_set import FeatureSet
     from crossover_models.training.loop import run_stage
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _key(settings: SetsSettings, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
+def _key(settings: Any, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
     shapes = hashlib.sha256(arguments.shapes.read_bytes()).hexdigest()
     parts = [settings.to_mapping(), recognizer, shapes, attributes, scans, arguments.withhold, arguments.unmasked]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
