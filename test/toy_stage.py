@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from crossover_models.training import loop, loop_state
-from crossover_models.training.distributed import gather, is_first
+from crossover_models.training.distributed import gather, is_first, part
 from crossover_models.training.loop import StepReport, run_stage
 from crossover_models.training.loss import Temperature, pair_loss
 from crossover_models.training.precision import full_precision
@@ -151,6 +151,9 @@ def main(folder: Path, how: str) -> None:
             "gradient": stage.gradient.tolist(),
             "weights": stage.module.views.weight.detach().sum().item(),
         }
+        part()
+        names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+        told["threads"] = sum("gloo" in name for name in names)
         (folder / f"rank{os.environ['RANK']}.json").write_text(json.dumps(told))
         return
     number = int(how.rsplit("-", 1)[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -68,13 +69,22 @@ def join(device: str) -> Processes:
     """
     where = chosen_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        # Functions there have the group, as it is on import, as a default. Optimizers import it: were that after the
+        # group is made, it would outlive its end, and its threads abort the interpreter's shutdown now and then.
+        importlib.import_module("torch.distributed.nn.functional")
         if where.type == "cuda":
             torch.cuda.set_device(where)
         distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=_PATIENCE)
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(part)
     if distributed.is_initialized():
         return Processes(distributed.get_rank(), distributed.get_world_size(), where)
     return Processes(0, 1, where)
+
+
+def part() -> None:
+    """End what :func:`join` began, with its threads; done when the program ends."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def gather(rows: Tensor) -> Tensor:
