@@ -141,7 +141,7 @@ def object_points(scene: SceneFeatures, count: int = SHAPE_POINTS) -> tuple[Arra
     objects = len(scene.object_ids)
     out = np.zeros((objects, count, 3), dtype=np.float32)
     present = np.zeros(objects, dtype=np.bool_)
-    for i, own in enumerate(_own_points(scene)):
+    for i, own in enumerate(own_points(scene)):
         if len(own) >= LEAST_POINTS:
             centered = own - own.mean(axis=0)
             radius = float(np.linalg.norm(centered, axis=1).max())
@@ -158,7 +158,7 @@ def object_locations(scene: SceneFeatures) -> dict[str, Array]:
     """
     objects = len(scene.object_ids)
     point, cad = (np.zeros((objects, LOCATION_DIM), dtype=np.float32) for _ in range(2))
-    for i, own in enumerate(_own_points(scene)):
+    for i, own in enumerate(own_points(scene)):
         if len(own) >= LEAST_POINTS:
             point[i] = _location(own)
         row = int(scene.object_cad[i])
@@ -189,7 +189,7 @@ def _location(points: Array) -> Array:
     return np.concatenate([points.mean(axis=0), points.max(axis=0) - points.min(axis=0)]).astype(np.float32)
 
 
-def _own_points(scene: SceneFeatures) -> list[Array]:
+def own_points(scene: SceneFeatures) -> list[Array]:
     """Points (n, 3) of each object, in the cloud's order."""
     order = np.argsort(scene.instance, kind="stable")
     edges = np.searchsorted(scene.instance[order], np.arange(len(scene.object_ids) + 1))

@@ -107,7 +107,8 @@ def _drawn(scan: SceneFeatures) -> Spectra | None:
     rows, columns = np.nonzero(ink)
     if not len(rows):
         return None
-    return layout_spectrum(np.stack([columns, rows], axis=1) * CELL_M, ink[rows, columns].astype(np.float64))
+    at = np.stack([columns, rows], axis=1).astype(np.float64)
+    return layout_spectrum(at * CELL_M, ink[rows, columns].astype(np.float64))
 
 
 def _cached_colors(scan: SceneFeatures) -> dict[str, Array]:
