@@ -38,7 +38,8 @@ class PlantedMethod:
         ]
         self._vectors, self._present, self._objects = {}, {}, {}
         for item, size in noise.items():
-            self._vectors[item] = (latents + size * rng.normal(size=latents.shape)).astype(np.float32)
+            noisy = latents + size * rng.normal(size=latents.shape)
+            self._vectors[item] = (noisy / np.linalg.norm(noisy, axis=1, keepdims=True)).astype(np.float32)
             self._present[item] = data.has[item].copy()
             self._present[item][list(blind)] = False
             if objects and item in data.objects:

@@ -107,7 +107,7 @@ def by_method(found: Mapping[str, Any], key: str, figure: str | None = None, mea
         if any(one != "-" for one in apart):
             groups[-1] += (("mean of emergent", *apart),)
     title = f"{TITLES.get(key, key.capitalize())}: {figure_name(figure)}"
-    return Sheet(title, NOTE, ("query-gallery", *methods), tuple(groups), frozenset(marks))
+    return Sheet(title, _note(groups), ("query-gallery", *methods), tuple(groups), frozenset(marks))
 
 
 def in_brief(found: Mapping[str, Any], key: str, mean: str = "", query: str = "") -> Sheet:
@@ -126,7 +126,7 @@ def in_brief(found: Mapping[str, Any], key: str, mean: str = "", query: str = ""
         lines.append((method, *cells, *last))
         marks |= {(0, number, 1 + column) for column, winners in enumerate(best.values()) if number in winners}
     heads = ("method", *rows, *(("mean",) if mean else ()))
-    return Sheet(f"{TITLES[key]}: {figure_name(figure)}", NOTE, heads, (tuple(lines),), frozenset(marks))
+    return Sheet(f"{TITLES[key]}: {figure_name(figure)}", _note([lines]), heads, (tuple(lines),), frozenset(marks))
 
 
 def in_full(found: Mapping[str, Any], key: str) -> Sheet:
@@ -146,7 +146,7 @@ def in_full(found: Mapping[str, Any], key: str) -> Sheet:
         if lines:
             groups.append(tuple(lines))
     heads = ("query-gallery", "method", *(figure_name(n) for n in names), "n")
-    return Sheet(TITLES[key], NOTE, heads, tuple(groups))
+    return Sheet(TITLES[key], _note(groups), heads, tuple(groups))
 
 
 def lost(found: Mapping[str, Any], brief: bool = False) -> Sheet:
@@ -238,6 +238,11 @@ def _mean_cell(figures: Mapping[str, Any], figure: str, pairs: int | None) -> st
     return (
         f"{text} of {count}" if text != "-" and pairs is not None and isinstance(count, int) and count < pairs else text
     )
+
+
+def _note(groups: Sequence[Sequence[tuple[str, ...]]]) -> str:
+    marked = any(text.endswith(EMERGENT) for group in groups for row in group for text in row)
+    return NOTE if marked else ""
 
 
 def _best(values: Sequence[float | None]) -> list[int]:
