@@ -13,6 +13,7 @@ from scene_features import CATEGORIES
 from sets_features import TINY
 from torch import Tensor
 
+from crossover_models.encoders.efficientnet import pooled_view
 from crossover_models.encoders.front_ends import FeatureSizes
 from crossover_models.sets.attributes import Attributes
 from crossover_models.sets.checkpoint import SetsModel, new_model
@@ -35,13 +36,9 @@ class MapFrontEnd:
         """(V, 112, 14, 14) and (V, 1280, 7, 7)."""
         return self._map(images, 14, 112), self._map(images, 7, 1280)
 
-    def pooled(self, last: Tensor) -> Tensor:
-        """(V, 2560)."""
-        return torch.cat([last.mean(dim=(2, 3)), last.amax(dim=(2, 3))], dim=1)
-
     def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """(V, 2560)."""
-        return self.pooled(self.maps(images)[1])
+        return pooled_view(self.maps(images)[1])
 
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """(V, 1280)."""

@@ -79,11 +79,7 @@ class EfficientNetLite0:
 
     def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pictures, each (H, W, 3) uint8 RGB -> (V, 2560)."""
-        return self.pooled(self.maps(images)[1])
-
-    def pooled(self, last: Tensor) -> Tensor:
-        """Last maps (V, 1280, 7, 7) -> (V, 2560), mean and maximum."""
-        flat = last.flatten(2)
+        flat = self.maps(images)[1].flatten(2)
         return torch.cat([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
 
     def plans(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:

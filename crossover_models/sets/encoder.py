@@ -24,9 +24,11 @@ from crossover_models.dataset.extract import FeatureSettings, model_points, thin
 from crossover_models.dataset.objects import scene_object
 from crossover_models.dataset.scene import SceneObject, ScenePoints
 from crossover_models.encoders.checkpoint import SCHEMA_VERSION
+from crossover_models.encoders.efficientnet import EfficientNetLite0, pooled_view
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.front_ends import FeatureSizes, ImageFrontEnd, TextFrontEnd
 from crossover_models.encoders.inputs import checked_cloud, checked_images, surface_points
+from crossover_models.encoders.minilm import MiniLM
 from crossover_models.encoders.plan_patch import plan_features
 from crossover_models.encoders.profile import SMALL, EncoderProfile
 from crossover_models.encoders.shapes import SHAPE_POINTS, spread
@@ -59,9 +61,6 @@ class MapsFrontEnd(ImageFrontEnd, Protocol):
 
     def maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         """Pictures -> maps (V, 112, 14, 14) and (V, 1280, 7, 7)."""
-
-    def pooled(self, last: Tensor) -> Tensor:
-        """The second of those maps -> what :meth:`views` gives of the same pictures."""
 
 
 class SetsEncoder:
@@ -111,7 +110,7 @@ class SetsEncoder:
         with torch.inference_mode():
             mid, last = self._image.maps(pictures)
             seen = ViewsInput(
-                _array(self._image.pooled(last)),
+                _array(pooled_view(last)),
                 _array(self._model.recognizer.evidence(mid.to(self.device), last.to(self.device))),
                 np.array([palette(picture) for picture in pictures]),
                 np.zeros(4, dtype=np.float32),
@@ -251,9 +250,6 @@ def open_sets_encoder(path: Path, device: str = "cpu") -> SetsEncoder:
     Raises:
         EncoderError: whatever is wrong with the checkpoint; or it is not the one that its description names.
     """
-    from crossover_models.encoders.efficientnet import EfficientNetLite0
-    from crossover_models.encoders.minilm import MiniLM
-
     model, about = load_model(path)
     encoder = SetsEncoder(model, EfficientNetLite0(device), MiniLM(device), str(about.get("name", "edge")), device)
     described = about.get("fingerprint")
