@@ -7,7 +7,7 @@ feature cache keeps of them. Types are the data's own labels, which no other met
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,28 +62,37 @@ class Evidence:
         return item in (self.colors if baseline == "colors" else self.layouts)
 
 
-def evidence(scan: SceneFeatures, data: DataSet | None = None) -> Evidence:
-    """Of one scan; with ``data`` from the scan itself where it is better than its features.
+def evidence(scan: SceneFeatures, data: DataSet | None = None, baselines: Collection[str] = BASELINES) -> Evidence:
+    """Of one scan, for these baselines; with ``data`` from the scan itself where it is better than its features.
 
     Raises:
         DataSetError: the data set has no such scan.
         SceneError: its file is damaged.
     """
-    turned: dict[str, Spectra] = {}
-    for item, points in (("P", scan.points), ("Pd", scan.drive_points), ("M", _models(scan))):
-        spectra = cloud_spectra(points)
-        if spectra is not None:
-            turned[item] = spectra
-    layouts: dict[str, Spectra] = {item: spectra[0] for item, spectra in turned.items()}
-    if data is None:
-        plan = _drawn(scan)
-        colors, types = _cached_colors(scan), _labels(scan)
-    else:
+    colors: dict[str, Array] = {}
+    types: dict[str, Counter[str]] = {}
+    plan: Spectra | None = None
+    if data is not None:
         seen = trivial_features(data.load(scan.scan_id, PARTS))
-        plan, types = seen.plan, {item: counts for item, counts in seen.types.items() if item != "I1"}
         # There a single picture is one of the survey; a robot's single picture is the first of its drive.
         named = {"I": "I", "I1": "D1", "I10": "D", "P": "P", "M": "M"}
         colors = {item: seen.colors[name] for item, name in named.items() if name in seen.colors}
+        types = {item: counts for item, counts in seen.types.items() if item != "I1"}
+        plan = seen.plan
+    else:
+        if "colors" in baselines:
+            colors = _cached_colors(scan)
+        if "types" in baselines:
+            types = _labels(scan)
+        if "layouts" in baselines:
+            plan = _drawn(scan)
+    turned: dict[str, Spectra] = {}
+    if "layouts" in baselines:
+        for item, points in (("P", scan.points), ("Pd", scan.drive_points), ("M", _models(scan))):
+            spectra = cloud_spectra(points)
+            if spectra is not None:
+                turned[item] = spectra
+    layouts: dict[str, Spectra] = {item: spectra[0] for item, spectra in turned.items()}
     if plan is not None:
         layouts["F"] = plan
     return Evidence(colors, turned, layouts, types)
@@ -159,12 +168,12 @@ class TrivialMethod:
     def __init__(self, scans: Sequence[SceneFeatures], only: str | None = None, data: DataSet | None = None) -> None:
         self.name = "trivial" if only is None else f"trivial: {only}"
         self._only = only
-        self._found = [evidence(scan, data) for scan in scans]
+        self._used = BASELINES if only is None else (only,)
+        self._found = [evidence(scan, data, self._used) for scan in scans]
 
     def present(self, item: str) -> Mask | None:
         """(N,) which scans have evidence of the item for any of the baselines."""
-        used = BASELINES if self._only is None else (self._only,)
-        mask = np.array([any(found.has(name, item) for name in used) for found in self._found], np.bool_)
+        mask = np.array([any(found.has(name, item) for name in self._used) for found in self._found], np.bool_)
         return mask if mask.any() else None
 
     def similarity(self, query: str, gallery: str) -> Array | None:
