@@ -54,6 +54,7 @@ class DemoOptions:
 
 def make_map(options: DemoOptions, encoder: SceneEncoder, progress: Progress) -> Path:
     """The demo building's database, made unless it is there already."""
+    from crossover_models.map_database.schema import SCHEMA_VERSION
     from crossover_models.map_database.store import MapDatabase
 
     if options.source is not None:
@@ -62,6 +63,7 @@ def make_map(options: DemoOptions, encoder: SceneEncoder, progress: Progress) ->
     path = options.out / MAP
     key = {
         "version": __version__,
+        "schema": SCHEMA_VERSION,
         "seed": options.seed,
         "levels": options.levels,
         "rooms": options.rooms_per_level,
