@@ -76,7 +76,7 @@ def test_chance_of_objects_is_what_random_embeddings_reach() -> None:
 
 def test_temporal_chance_is_what_random_embeddings_reach(features: FeatureSet) -> None:
     data = evaluated_scans(features)
-    methods = [PlantedMethod(features, {"P": 1e3}, seed) for seed in range(60)]
+    methods = [PlantedMethod(features, {"P": 1e3}, seed) for seed in range(40)]
     found, luck = [], {}
     for method in methods:
         things = method.objects("P") or ()
@@ -182,6 +182,19 @@ def test_a_place_is_a_room_unless_rescans_count(features: FeatureSet) -> None:
     assert not any(features.scans[i].reference_id for i in np.flatnonzero(rooms.places))
     assert all(features.scans[b].reference_id == features.scans[a].scan_id for a, b in rooms.rescans)
     assert len(rooms.rescans) == 8 and any(rooms.moved)
+
+
+def test_what_the_data_show(features: FeatureSet) -> None:
+    data = evaluated_scans(features)
+    for row, scan in enumerate(features):
+        about = [set(scan.referral_objects.tolist()), set(np.flatnonzero(scan.object_cad >= 0))]
+        seen = [{k for k in range(len(scan.object_ids)) if (scan.instance == k).sum() >= 10}]
+        seen += [set(np.flatnonzero(scan.object_crops))]
+        for item, wanted in zip("RMPI", about + seen, strict=True):
+            assert set(np.flatnonzero(data.objects[item][row])) == wanted, item
+        kept = {"I": scan.views, "P": scan.points, "M": scan.cad_points, "F": scan.plans, "R": scan.texts}
+        kept |= {"I1": scan.drive_views, "I10": scan.drive_views, "Pd": scan.drive_points}
+        assert {item for item in kept if data.has[item][row]} == {item for item, rows in kept.items() if len(rows)}
 
 
 def test_what_moved_is_what_the_data_moved(features: FeatureSet) -> None:

@@ -32,7 +32,7 @@ def _later(module: str, function: str) -> Opener:
 
 _PEERS = "crossover_models.evaluation.peers"
 OPENERS: dict[str, Opener] = {
-    "reference": _later(f"{_PEERS}.reference", "open_reference"),
+    "reference": _later("crossover_models.reference.method", "open_reference"),
     "sets": _later("crossover_models.sets.method", "open_sets"),
     "baseline": _later(f"{_PEERS}.baseline", "open_baseline"),
     "ulip2": _later(f"{_PEERS}.ulip", "open_ulip"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from crossover_models.evaluation.tasks.ranking import Array, Mask, TaskError, first_ranks, scores
 
@@ -155,7 +155,7 @@ def _luck(asked: NDArray[np.int64], sizes: NDArray[np.int64], cuts: Sequence[int
         return dict.fromkeys(names)
     values = [float(np.minimum(1.0, k / sizes).mean()) for k in cuts]
     # At least this share of independent queries, each right with probability 1 / size.
-    values += [float(np.mean(binom.sf(np.ceil(share * asked) - 1, asked, 1.0 / sizes))) for share in SHARES]
+    values += [float(np.mean(bdtrc(np.ceil(share * asked) - 1, asked, 1.0 / sizes))) for share in SHARES]
     return dict(zip(names, values, strict=True))
 
 
