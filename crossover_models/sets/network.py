@@ -15,6 +15,31 @@ from crossover_models.sets.settings import SetsSettings
 
 VIEW_GEOMETRY = 4
 OBJECT_GEOMETRY = 5
+_LEAST_SPREAD, _MOST_DEVIATION = 1e-2, 6.0
+
+
+class Standardized(nn.Module):
+    """Inputs with the mean and the spread of the training scans taken out, each number by its own.
+
+    Frozen features share a large common part; with it every room starts out, and may end, at the same code.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("spread", torch.ones(inputs))
+
+    def fit(self, rows: Tensor) -> None:
+        """Take mean and spread from rows (N, inputs)."""
+        self.mean.copy_(rows.mean(dim=0))
+        self.spread.copy_(rows.std(dim=0).clamp(min=_LEAST_SPREAD))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(..., inputs) -> the same shape."""
+        return ((rows - self.mean) / self.spread).clamp(-_MOST_DEVIATION, _MOST_DEVIATION)
 
 
 class TokenNetwork(nn.Module):
@@ -22,9 +47,8 @@ class TokenNetwork(nn.Module):
 
     def __init__(self, inputs: int, width: int, dropout: float, tokens: bool) -> None:
         super().__init__()
-        self.layer = nn.Sequential(
-            nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, width), nn.GELU(), nn.LayerNorm(width)
-        )
+        self.standardized = Standardized(inputs)
+        self.layer = nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, width), nn.GELU())
         self.tokens = tokens
 
     def forward(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -32,9 +56,9 @@ class TokenNetwork(nn.Module):
         keep = mask[..., None]
         count = keep.sum(dim=1).clamp(min=1)
         if not self.tokens:
-            mean = self.layer((tokens * keep).sum(dim=1) / count) * mask.any(dim=1, keepdim=True)
+            mean = self.layer(self.standardized((tokens * keep).sum(dim=1) / count)) * mask.any(dim=1, keepdim=True)
             return torch.cat([mean, mean], dim=1), mean[:, None, :].expand(-1, tokens.shape[1], -1)
-        each = self.layer(tokens) * keep
+        each = self.layer(self.standardized(tokens)) * keep
         most = each.masked_fill(~keep, -1e4).amax(dim=1)
         most = torch.where(mask.any(dim=1, keepdim=True), most, torch.zeros_like(most))
         return torch.cat([each.sum(dim=1) / count, most], dim=1), each
@@ -65,7 +89,8 @@ class SetsNetwork(nn.Module):
         self.object_category = nn.Linear(width, categories)
         self.clouds = CloudNetwork(settings.backbone, categories)
         self.layouts = LayoutNetwork(settings.layout_width, settings.layout_channels)
-        self.plan = nn.Sequential(nn.LayerNorm(sizes.plan), nn.Dropout(drop), nn.Linear(sizes.plan, width), nn.GELU())
+        self.plan_standardized = Standardized(sizes.plan)
+        self.plan = nn.Sequential(nn.Dropout(drop), nn.Linear(sizes.plan, width), nn.GELU())
         laid = self.layouts.pooled + GEOMETRY
         inputs = {
             "text": 2 * width,
@@ -78,13 +103,11 @@ class SetsNetwork(nn.Module):
             {
                 name: nn.Sequential(
                     nn.LayerNorm(count),
-                    nn.Dropout(drop),
                     nn.Linear(count, settings.trunk),
                     nn.GELU(),
+                    nn.LayerNorm(settings.trunk),
                     nn.Dropout(drop),
                     nn.Linear(settings.trunk, width),
-                    nn.GELU(),
-                    nn.LayerNorm(width),
                 )
                 for name, count in inputs.items()
             }
@@ -142,4 +165,4 @@ class SetsNetwork(nn.Module):
     def floor_plan(self, features: Tensor, rasters: Tensor) -> Codes:
         """Plan vectors (B, plan) and rasters (B, 2, 64, 64) in 0..1."""
         layout, laid = self.layouts(rasters, "plan")
-        return self._codes("plan", [self.plan(features), laid, raster_geometry(rasters, "plan")], layout)
+        return self._codes("plan", [self.plan(self.plan_standardized(features)), laid, raster_geometry(rasters, "plan")], layout)

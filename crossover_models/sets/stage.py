@@ -241,6 +241,24 @@ def _clouds(
     return Codes(spread(code.vector), spread(code.attributes), layout), extra
 
 
+def fit_inputs(network: SetsNetwork, scans: Sequence[SceneFeatures], sources: batches.Sources) -> None:
+    """Standardize the network's inputs by those of the training scans."""
+
+    def rows(parts: Sequence[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.concatenate([part for part in parts if len(part)]))
+
+    network.sentences.standardized.fit(rows([scan.texts for scan in scans] + [scan.referrals for scan in scans]))
+    seen = ["views"]
+    seen += ["view_objects"] if network.settings.objects else []
+    seen += ["view_colors"] if network.settings.appearance else []
+    network.views.standardized.fit(torch.cat([rows([getattr(s, name) for s in scans]) for name in seen], dim=1))
+    meshes = [batches.mesh(scan, sources, None) for scan in scans]
+    shapes = [mesh.shapes for mesh in meshes if mesh is not None]
+    if shapes:
+        network.objects.standardized.fit(rows(shapes))
+    network.plan_standardized.fit(rows([scan.plans for scan in scans]))
+
+
 def all_codes(
     module: SetsModule, scans: Sequence[SceneFeatures], sources: batches.Sources, chunk: int = 32
 ) -> tuple[dict[str, Codes], dict[str, NDArray[np.bool_]]]:

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.sets.method import cad_shapes
     from crossover_models.sets.recognition import open_recognizer
     from crossover_models.sets.settings import SetsSettings
-    from crossover_models.sets.stage import SetsModule, SetsStage
+    from crossover_models.sets.stage import SetsModule, SetsStage, fit_inputs
     from crossover_models.training.feature_set import FeatureSet
     from crossover_models.training.loop import run_stage
     from crossover_models.training.progress import stage_bar
@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     torch.manual_seed(optimization.seed)
     model = new_model(settings, sizes, recognizer.categories, attributes, recognizer.network, shapes)
     sources = Sources(settings, recognizer.categories, cad_shapes([*train, *val], shapes))
+    fit_inputs(model.network, train.scans, sources)
     module = SetsModule(model.network, model.scores)
     stage = SetsStage(module, train.scans, val.scans, sources, attributes, withheld, arguments.unmasked)
     key = _key(settings, recognizer.sha256, attributes.to_json(), [scan.scan_id for scan in train], arguments)
