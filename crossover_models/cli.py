@@ -26,7 +26,6 @@ COMMANDS = (
 )
 BENCHMARKS = (
     "crossover_models.evaluation.laser2d",
-    "crossover_models.evaluation.retrieval",
     "crossover_models.evaluation.buildings.commands",
     "crossover_models.evaluation.sparse_convolution",
 )

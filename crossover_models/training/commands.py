@@ -11,7 +11,6 @@ SUBCOMMANDS = (
     "crossover_models.sets.train_command:add_sets",
     "crossover_models.training.stages.commands:add_stages",
     "crossover_models.evaluation.peers.train_command:add_peers",
-    "crossover_models.training.small_command:add_small",
 )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -60,18 +58,3 @@ def pair_loss(a: Tensor, b: Tensor, has_a: Tensor, has_b: Tensor, scale: Tensor,
     )
     total = there + back
     return torch.where(both >= 2, total / (2 * both.clamp(min=1)), torch.zeros_like(total))
-
-
-def all_pairs_loss(embeddings: Mapping[str, Tensor], masks: Mapping[str, Tensor], scale: Tensor) -> Tensor:
-    """Mean of :func:`pair_loss` over all pairs of keys.
-
-    Raises:
-        ValueError: fewer than two keys.
-    """
-    losses = [
-        pair_loss(embeddings[a], embeddings[b], masks[a], masks[b], scale)
-        for a, b in itertools.combinations(sorted(embeddings), 2)
-    ]
-    if not losses:
-        raise ValueError("embeddings: a contrast needs at least two modalities")
-    return torch.stack(losses).mean()

@@ -61,6 +61,10 @@ class ObjectSource:
             kept = self._made[id(scan)] = (scan, self._make(scan))
         return kept[1]
 
+    def present(self, scan: SceneFeatures) -> dict[str, bool]:
+        """Modality -> whether any object of the scan has it."""
+        return {name: bool(mask.any()) for name, mask in self.objects(scan).present.items()}
+
     def batch(self, scans: Sequence[SceneFeatures], device: torch.device | None = None) -> ObjectBatch:
         """Objects of B scans, padded to the most objects that one of them has (at least one slot).
 

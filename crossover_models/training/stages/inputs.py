@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from crossover_models.dataset.features import SceneFeatures
 from crossover_models.encoders.inputs import Voxels, cloud_voxels
 from crossover_models.encoders.profile import EncoderProfile
 from crossover_models.sets.inputs import padded
+from crossover_models.training.errors import TrainingError
 
 UNIFIED = ("rgb", "point", "floor_plan", "referral")
 """What stage 3 contrasts with the fused scene."""
@@ -105,6 +106,34 @@ def unified_batch(
             "referral": torch.tensor([t is not None for t in texts]),
         },
     )
+
+
+def raw_present(scan: SceneFeatures) -> dict[str, bool]:
+    """Which of :data:`UNIFIED` a scan has."""
+    return {
+        "rgb": len(scan.views) > 0,
+        "point": len(scan.points) >= LEAST_POINTS,
+        "floor_plan": len(scan.plans) > 0,
+        "referral": scene_text(scan) is not None,
+    }
+
+
+def check_contrasted(contrasted: Collection[str], scans: Sequence[Mapping[str, bool]]) -> None:
+    """Refuse a training set that lacks a modality: its encoder would be written as random as it began.
+
+    Args:
+        contrasted: modalities that the stage learns.
+        scans: which modalities each training scan has.
+
+    Raises:
+        TrainingError: names the first that fewer than two scans have.
+    """
+    for name in contrasted:
+        having = sum(scan[name] for scan in scans)
+        if having < 2:
+            raise TrainingError(
+                f"{name}: {having} of {len(scans)} training scans have it; a contrast needs at least two"
+            )
 
 
 def _views(scan: SceneFeatures, rng: np.random.Generator | None, item: str) -> Array:

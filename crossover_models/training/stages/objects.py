@@ -14,6 +14,7 @@ from crossover_models.reference.instance import InstanceBaseline, InstanceCrossO
 from crossover_models.reference.objects import OBJECT_MODALITIES, ObjectBatch
 from crossover_models.training.loss import INITIAL_SCALE, Temperature
 from crossover_models.training.object_batch import ObjectSource
+from crossover_models.training.stages.inputs import check_contrasted
 
 ANCHOR = "rgb"
 
@@ -55,7 +56,11 @@ def within_scenes(
 
 
 class ObjectStage:
-    """Stage 0 with :class:`InstanceBaseline`, stage 1 with :class:`InstanceCrossOver`."""
+    """Stage 0 with :class:`InstanceBaseline`, stage 1 with :class:`InstanceCrossOver`.
+
+    Raises:
+        TrainingError: fewer than two training scans have objects of a modality.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class ObjectStage:
         if legacy:
             self._own.temperature.requires_grad_(False)
         self._train, self._val, self._source, self._legacy = train, val, source, legacy
+        check_contrasted(OBJECT_MODALITIES, [source.present(scan) for scan in train])
 
     def rows(self) -> int:
         """Number of training scans."""

@@ -16,7 +16,7 @@ from crossover_models.reference.scene import SceneCrossOver
 from crossover_models.training.distributed import gather
 from crossover_models.training.loss import INITIAL_SCALE, Temperature, pair_loss
 from crossover_models.training.object_batch import ObjectSource
-from crossover_models.training.stages.inputs import UNIFIED, UnifiedBatch, unified_batch
+from crossover_models.training.stages.inputs import UNIFIED, UnifiedBatch, check_contrasted, raw_present, unified_batch
 
 FUSED = "fused"
 _CHUNK = 32
@@ -65,6 +65,9 @@ class SceneStage:
         scene_level: without it F_S is dropped and images are the anchor.
         floor_plan: without it floor plans are never contrasted.
         legacy: absent items are negatives and the temperature is fixed, as in the reference's code.
+
+    Raises:
+        TrainingError: fewer than two training scans have a contrasted modality.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class SceneStage:
             ]
         if fusion_only:
             self.pairs = [(FUSED, name) for name in OBJECT_MODALITIES]
+        names = list(dict.fromkeys(name for pair in self.pairs for name in pair if name != FUSED))
+        check_contrasted(names, [source.present(scan) if fusion_only else raw_present(scan) for scan in train])
 
     def rows(self) -> int:
         """Number of training scans."""
