@@ -18,7 +18,7 @@ from crossover_models.encoders.front_ends import FeatureSizes
 from crossover_models.encoders.profile import EncoderProfile, SparseResNetSettings
 from crossover_models.encoders.shapes import ShapeEncoder
 from crossover_models.reference.instance import InstanceBaseline, InstanceCrossOver
-from crossover_models.reference.method import ReferenceMethod
+from crossover_models.reference.method import ReferenceMethod, open_reference
 from crossover_models.reference.scene import SceneCrossOver
 from crossover_models.training.errors import TrainingError
 from crossover_models.training.feature_set import FeatureSet
@@ -173,8 +173,22 @@ def test_nothing_at_all_is_no_crash(source: ObjectSource) -> None:
         replace(s, points=s.points[:0], colors=s.colors[:0], colored=s.colored[:0], instance=s.instance[:0])
         for s in rooms
     ]
-    stage = _scene(FeatureSet(tuple(empty), "empty"), source)
-    assert torch.isfinite(stage.loss(range(3), np.random.default_rng(0), torch.Generator()))
+    stage = _scene(FeatureSet((*rooms, *empty), "half of it empty"), source)
+    assert torch.isfinite(stage.loss(range(3, 6), np.random.default_rng(0), torch.Generator()))
+
+
+def test_a_modality_that_no_training_scan_has_is_named(source: ObjectSource) -> None:
+    rooms = synthetic_features(rooms=3)
+    plans = FeatureSet(tuple(replace(s, plans=s.plans[:0]) for s in rooms), "planless")
+    with pytest.raises(TrainingError, match="floor_plan: 0 of 3 training scans have it"):
+        _scene(plans, source)
+    assert _scene(plans, source, floor_plan=False).rows() == 3
+    models = [replace(s, object_cad=np.full_like(s.object_cad, -1)) for s in rooms.scans[1:]]
+    some = (rooms.scans[0], *models)
+    with pytest.raises(TrainingError, match="cad: 1 of 3 training scans have it"):
+        ObjectStage("x", InstanceBaseline(32, widths=source.widths(some[0])), some, some, source)
+    with pytest.raises(TrainingError, match="cad: 1 of 3 training scans have it"):
+        _scene(FeatureSet(some, "few models"), source, fusion_only=True)
 
 
 def test_published_augmentation_stays_in_its_bounds() -> None:
@@ -224,6 +238,22 @@ def test_a_stage_is_opened_as_it_was_written(saved: Path) -> None:
         assert np.allclose(np.linalg.norm(vectors[there], axis=1), 1.0, atol=1e-4), item
     assert method.similarity("I", "P").shape == (4, 4)
     assert len(method.objects("M")) == 4 and method.objects("F") is None
+
+
+def test_features_of_other_front_ends_are_refused(saved: Path) -> None:
+    rooms = synthetic_features(rooms=2)
+    wider = FeatureSet(
+        tuple(
+            replace(s, texts=np.pad(s.texts, ((0, 0), (0, 8))), referrals=np.pad(s.referrals, ((0, 0), (0, 8))))
+            for s in rooms
+        ),
+        "wider texts",
+    )
+    assert open_reference(saved / "unified.safetensors", rooms).present("I").all()
+    with pytest.raises(EncoderError, match=r"unified\.safetensors: is for referral features \d+ wide"):
+        open_reference(saved / "unified.safetensors", wider)
+    with pytest.raises(EncoderError, match="stage instance: embeds no raw data"):
+        open_reference(saved / "instance.safetensors", rooms)
 
 
 @pytest.mark.parametrize(

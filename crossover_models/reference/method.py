@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from crossover_models.encoders.errors import EncoderError
+from crossover_models.evaluation.peers.aligned_file import check_widths
 from crossover_models.evaluation.tasks.instances import SceneObjects
 from crossover_models.evaluation.tasks.method import MAP_ITEMS, ROBOT_ITEMS
 from crossover_models.evaluation.tasks.ranking import Array, Mask
@@ -115,8 +116,13 @@ def open_reference(path: Path | None, features: FeatureSet, scenes: Path | None 
 
     Raises:
         ValueError: no checkpoint is named.
-        EncoderError: it is unreadable or of another stage.
+        EncoderError: it is unreadable, of another stage, or of other front ends than the features.
     """
     if path is None:
         raise ValueError("--method reference: needs a checkpoint of `crossover train unified`")
-    return ReferenceMethod(open_stage(path), features)
+    model, first = open_stage(path), features.scans[0]
+    sizes = {"view": model.sizes.view, "plan": model.sizes.plan, "text": model.sizes.text}
+    found = {"view": first.views.shape[1], "plan": first.plans.shape[1], "text": first.texts.shape[1]}
+    widths = {**model.widths, **sizes}
+    check_widths(path, widths, {**ObjectSource(model.shapes).widths(first), **found}, first)
+    return ReferenceMethod(model, features)
