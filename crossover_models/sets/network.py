@@ -165,4 +165,6 @@ class SetsNetwork(nn.Module):
     def floor_plan(self, features: Tensor, rasters: Tensor) -> Codes:
         """Plan vectors (B, plan) and rasters (B, 2, 64, 64) in 0..1."""
         layout, laid = self.layouts(rasters, "plan")
-        return self._codes("plan", [self.plan(self.plan_standardized(features)), laid, raster_geometry(rasters, "plan")], layout)
+        return self._codes(
+            "plan", [self.plan(self.plan_standardized(features)), laid, raster_geometry(rasters, "plan")], layout
+        )
