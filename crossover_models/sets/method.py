@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from crossover_models.dataset.features import SceneFeatures
 from crossover_models.encoders.shapes import ShapeEncoder
 from crossover_models.evaluation.tasks.instances import SceneObjects
-from crossover_models.evaluation.tasks.ranking import Array, Mask
+from crossover_models.evaluation.tasks.method import MAP_ITEMS, PAIRS, ROBOT_ITEMS
+from crossover_models.evaluation.tasks.ranking import Array, Mask, first_ranks
 from crossover_models.sets.batches import Sources
 from crossover_models.sets.checkpoint import SetsModel, load_model
 from crossover_models.sets.scoring import REACH
@@ -82,3 +84,22 @@ def open_sets(path: Path | None, features: FeatureSet, scenes: Path | None = Non
         raise ValueError("--method sets: needs a checkpoint")
     model, about = load_model(path)
     return SetsMethod(model, features, about.get("withheld", ()))
+
+
+def test_figures(model: SetsModel, features: FeatureSet) -> dict[str, Any]:
+    """Recall at 1, 5 and 10 of whole-gallery search among the scans of a split, as a checkpoint's description has it.
+
+    Returns:
+        ``scans``; ``pairs``, "query-gallery" of the published pairs and of what a robot sees against the map, each with
+        ``r1``, ``r5``, ``r10`` and the number of queries ``n``.
+    """
+    method = SetsMethod(model, features)
+    pairs: dict[str, dict[str, float]] = {}
+    for query, gallery in [*PAIRS, *((q, g) for q in ROBOT_ITEMS for g in MAP_ITEMS)]:
+        both = method._present[query] & method._present[gallery]
+        similarity = method.similarity(query, gallery)
+        assert similarity is not None
+        ranks = first_ranks(similarity[np.ix_(both, both)], np.eye(int(both.sum()), dtype=np.bool_))
+        found = {f"r{k}": round(float((ranks < k).mean()), 4) for k in (1, 5, 10)} if len(ranks) else {}
+        pairs[f"{query}-{gallery}"] = {**found, "n": len(ranks)}
+    return {"scans": len(features), "pairs": pairs}

@@ -56,12 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     withheld = withheld_pairs(arguments.withhold)
     import torch
 
+    from crossover_models.dataset.features_make import FOLDER
     from crossover_models.encoders.front_ends import FeatureSizes
     from crossover_models.encoders.shapes import load_shapes
     from crossover_models.sets.attributes import common_attributes
     from crossover_models.sets.batches import Sources
     from crossover_models.sets.checkpoint import new_model, save_model
-    from crossover_models.sets.method import cad_shapes
+    from crossover_models.sets.method import cad_shapes, test_figures
     from crossover_models.sets.recognition import open_recognizer
     from crossover_models.sets.settings import SetsSettings
     from crossover_models.sets.stage import SetsModule, SetsStage, fit_inputs
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         trained = run_stage(stage, optimization, arguments.out, key, report)
     module.load_state_dict(trained.best_state)
     path = arguments.out / f"{arguments.name}.safetensors"
-    about = {
+    about: dict[str, Any] = {
         "name": arguments.name,
         "seed": optimization.seed,
         "withheld": sorted(sorted(pair) for pair in withheld),
@@ -108,10 +109,27 @@ def run(arguments: argparse.Namespace) -> int:
             "log": trained.state.log,
         },
     }
+    about["command"] = _command(arguments, optimization)
+    if (arguments.features / FOLDER / "test").is_dir():
+        about["test"] = test_figures(model, FeatureSet.open(arguments.features, "test"))
     save_model(path, model, about)
     best = trained.state.best_score
     print(f"wrote {path} and its .json: mean reciprocal rank on validation {best:.3f}, step {trained.state.best_step}")
     return 0
+
+
+def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> str:
+    words = ["crossover train sets --features DIR --recognizer FILE --shapes FILE --out DIR"]
+    words += [f"--no-{name}" for name in _SWITCHES if not getattr(arguments, name)]
+    words += ["--unmasked"] * arguments.unmasked
+    words += ["--withhold", *arguments.withhold] if arguments.withhold else []
+    words += [] if arguments.scans is None else ["--scans", str(arguments.scans)]
+    changed = dict(optimization.to_mapping())
+    words += [
+        f"--{name.replace('_', '-')} {changed[name]}"
+        for name in ("epochs", "batch", "learning_rate", "weight_decay", "seed")
+    ]
+    return " ".join(words)
 
 
 def _key(settings: Any, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
