@@ -110,7 +110,10 @@ def test_temporal_ranks_are_ranks_and_legacy_is_the_data_sets_order() -> None:
 def test_only_reference_scans_with_a_rescan_ask() -> None:
     scans = planted("xxxx", ("", "s0", "", "gone"))
     task = temporal_scene(unit(4), unit(4), np.ones(4, dtype=bool), scans)
-    assert len(task.ranks) == 1
+    assert len(task.ranks) == 1 and task.queries.tolist() == [0]
+    # A rescan asks nothing, though another scan repeats it.
+    chain = temporal_scene(unit(3), unit(3), np.ones(3, dtype=bool), planted("xxx", ("", "s0", "s1")))
+    assert chain.queries.tolist() == [0]
 
 
 def things(names: str, embeddings: np.ndarray, present: str | None = None) -> SceneObjects:
