@@ -1,4 +1,7 @@
-"""PointBind (Guo et al., arXiv 2309.00615), small and ours: points bound to pictures alone, words come along."""
+"""PointBind (Guo et al., arXiv 2309.00615), small and ours: points bound to pictures alone, words come along.
+
+That is how ImageBind binds its own modalities; the published training of the points uses words beside pictures.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ ULIP2 = Recipe(
     "ulip2",
     "ULIP-2 (small, ours)",
     ("rgb", "referral"),
-    "the published ULIP-2 weights need Point-BERT on 10,000 points and crops and words through OpenCLIP ViT-bigG-14, "
-    "which no profile here makes",
+    "the published ULIP-2 weights need Point-BERT on 10,000 colored points and crops and words through OpenCLIP "
+    "ViT-bigG-14, which no profile here makes",
 )
 
 
