@@ -359,9 +359,11 @@ def test_real_front_ends() -> None:
 @pytest.mark.skipif(not SHIPPED.exists(), reason="no shipped checkpoint in this tree")
 def test_the_shipped_encoder_loads_and_runs() -> None:
     encoder = load_encoder(device="cpu")
-    assert encoder.profile.name == "small" and encoder.embedding_dim <= 256
-    assert SHIPPED.stat().st_size <= 20e6
+    assert encoder.profile.name == "edge" and encoder.embedding_dim <= 256
+    assert SHIPPED.stat().st_size <= 40e6
     assert encoder.encode_point_cloud(room_cloud()).vector.shape == (encoder.embedding_dim,)
     description = json.loads(SHIPPED.with_suffix(".json").read_text())
     assert description["fingerprint"] == encoder.fingerprint
-    assert {"command", "seed", "rooms", "test"} <= set(description)
+    assert {"command", "seed", "rooms", "test", "data"} <= set(description) and description["training"]["log"]
+    backbone = encoder._model.network.clouds
+    assert sum(p.numel() for p in backbone.parameters()) <= 5e6

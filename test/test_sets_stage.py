@@ -171,3 +171,29 @@ def test_a_checkpoint_gives_the_same_codes(tmp_path: Path) -> None:
     second = all_codes(SetsModule(again.network, again.scores), rooms.scans, sources)[0]
     for item in ITEMS.values():
         assert torch.equal(first[item].vector, second[item].vector), item
+
+
+def test_what_is_kept_gives_the_codes_of_the_whole_network(tmp_path: Path) -> None:
+    """The second phase starts from the same codes, and leaves the frozen networks as they are."""
+    from crossover_models.sets.heads import HeadsStage, keep
+
+    rooms = sets_rooms(6)
+    first = _stage(rooms, rooms)
+    network = first._own.network.eval()
+    kept = keep(network, rooms.scans[0], first._sources)
+    assert len(kept.clouds[0]) == 2 and len(kept.mesh[0]) == 1 and len(kept.plans[0]) == 2
+    whole = all_codes(first._own, rooms.scans, first._sources)[0]
+    with torch.inference_mode():
+        again = network.points_from(*kept.clouds)
+    for row, item in ((0, "P"), (1, "Pd")):
+        assert torch.allclose(again.vector[row], whole[item].vector[0], atol=1e-4), item
+        assert torch.allclose(again.layout[row], whole[item].layout[0], atol=1e-4), item
+    stage = _stage(rooms, rooms)
+    stage = HeadsStage(stage._own, rooms.scans, rooms.scans, stage._sources, tiny_model(rooms)[0].attributes)
+    before = {n: t.clone() for n, t in stage._own.network.state_dict().items()}
+    score = stage.validate()["score"]
+    run_stage(stage, _fast(40, 6), tmp_path, "key")
+    after = stage._own.network.state_dict()
+    changed = {n.split(".")[0] for n, t in after.items() if not torch.equal(t, before[n])}
+    assert not changed & {"clouds", "layouts"} and {"trunks", "sentences", "views", "to_vector"} <= changed
+    assert stage.validate()["score"] > score

@@ -20,7 +20,7 @@ from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd
 from crossover_models.encoders.profile import EncoderProfile
 
 SCHEMA_VERSION = 1
-SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "small.safetensors"
+SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "edge.safetensors"
 
 
 @dataclass(frozen=True)

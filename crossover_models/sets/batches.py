@@ -81,6 +81,10 @@ class Augment:
         """Modality dropout."""
         return bool(self.rng.random() < _KEPT)
 
+    def row(self, count: int) -> int | None:
+        """Any of so many; None without any, or when dropped."""
+        return int(self.rng.integers(count)) if count and self.keeps() else None
+
     def some(self, count: int) -> NDArray[np.int64]:
         """Any 1 to ``count`` of so many, in order."""
         chosen = self.rng.permutation(count)[: int(self.rng.integers(1, count + 1))] if count else np.zeros(0, int)

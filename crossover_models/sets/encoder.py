@@ -164,7 +164,9 @@ class SetsEncoder:
                 mesh_raster(np.concatenate(points)),
             )
             tensors = batches.mesh_tensors([seen], seen.shapes.shape[1], None)[:3]
-            return self._code(self._model.network.mesh(*self._moved(tensors))[0])
+            models_shapes, mask, rasters = self._moved(tensors)
+            network = self._model.network
+            return self._code(network.mesh(models_shapes, mask, network.laid(rasters, "points"))[0])
 
     def encode_floor_plan(self, plan: FloorPlan, polygon: NDArray[np.float64]) -> Code:
         """The plan around a place's outline (N, 2), map frame, metres -> code with layout.
@@ -175,8 +177,9 @@ class SetsEncoder:
         features = plan_features(self._image, self.profile, plan, polygon)
         seen = PlanInput(_array(features), plan_raster(plan, np.asarray(polygon, dtype=np.float64)))
         with torch.inference_mode():
-            tensors = batches.plan_tensors([seen], self._model.sizes.plan)
-            return self._code(self._model.network.floor_plan(*self._moved(tensors)))
+            drawn, rasters = self._moved(batches.plan_tensors([seen], self._model.sizes.plan))
+            network = self._model.network
+            return self._code(network.floor_plan(drawn, network.laid(rasters, "plan")))
 
     def encode_text(self, text: str | Sequence[str]) -> Code:
         """Statements about a place, or one string of sentences that is taken apart -> code without layout.

@@ -46,6 +46,15 @@ class PairWeights:
 
 
 @dataclass(frozen=True)
+class PreparedQuery:
+    """A query as it meets many places: vector (D,), logits (A,), every position of its layout (positions, C S S)."""
+
+    vector: Array
+    logits: Array
+    positions: Array | None
+
+
+@dataclass(frozen=True)
 class Interaction:
     """The scores of :class:`crossover_models.sets.scores.ScoreNetwork`, in numpy.
 
@@ -94,8 +103,23 @@ class Interaction:
         """T of a code without and with a layout."""
         return len(self.rates), len(self.rates) + int(np.prod(self.layout_shape))
 
+    def prepared(self, query: Code) -> PreparedQuery:
+        """What is the same for all places that a query is compared with; worth keeping for several :meth:`scores`.
+
+        Raises:
+            InteractionError: tokens of another length than this interaction's.
+        """
+        logits, layouts = self._unpacked(query.tokens[None])
+        positions = None if layouts is None else layout_positions(layouts[0], self.reach)
+        return PreparedQuery(query.vector, logits[0], positions)
+
     def scores(
-        self, query: Code, query_modality: Modality, vectors: Array, tokens: NDArray[np.int8], modality: Modality
+        self,
+        query: Code | PreparedQuery,
+        query_modality: Modality,
+        vectors: Array,
+        tokens: NDArray[np.int8],
+        modality: Modality,
     ) -> Array:
         """Scores (n,) of a query and n codes of one modality, in nats up to a constant.
 
@@ -109,20 +133,23 @@ class Interaction:
         Raises:
             InteractionError: tokens of another length than this interaction's.
         """
+        asked = query if isinstance(query, PreparedQuery) else self.prepared(query)
         pair = self.pairs[query_modality, modality]
+        total = np.float32(pair.scale) * (vectors @ asked.vector)
+        for start in range(0, len(tokens), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            logits, layouts = self._unpacked(tokens[rows])
+            if len(self.rates):
+                total[rows] += np.float32(pair.trust) * (self._ratios(asked.logits, logits) @ self.weights)
+            if asked.positions is not None and layouts is not None:
+                total[rows] += np.float32(pair.gain) * layout_scores(asked.positions, layouts)
+        return np.asarray(total, dtype=np.float32)
+
+    def _unpacked(self, tokens: NDArray[np.int8]) -> tuple[Array, Array | None]:
         try:
-            logits, layout = unpack(query.tokens[None], len(self.rates), self.layout_shape)
-            total = np.float32(pair.scale) * (vectors @ query.vector)
-            for start in range(0, len(tokens), _AT_ONCE):
-                rows = slice(start, start + _AT_ONCE)
-                others, layouts = unpack(tokens[rows], len(self.rates), self.layout_shape)
-                if len(self.rates):
-                    total[rows] += np.float32(pair.trust) * (self._ratios(logits[0], others) @ self.weights)
-                if layout is not None and layouts is not None:
-                    total[rows] += np.float32(pair.gain) * layout_scores(layout[0], layouts, self.reach)
+            return unpack(tokens, len(self.rates), self.layout_shape)
         except ValueError as error:
             raise InteractionError(str(error)) from None
-        return np.asarray(total, dtype=np.float32)
 
     def _ratios(self, query: Array, gallery: Array) -> Array:
         """Logits (A,) and (n, A) -> log-likelihood ratios (n, A), see :func:`attribute_scores`."""
@@ -174,18 +201,22 @@ class Interaction:
         return cls(rates, weights_of, pairs, least, (channels, rows, cols), reach)
 
 
-def layout_scores(query: Array, gallery: Array, reach: int) -> Array:
-    """Largest correlation (n,) of a layout (C, S, S) with others (n, C, S, S) over quarter turns and shifts.
+def layout_positions(layout: Array, reach: int) -> Array:
+    """A layout (C, S, S) in its 4 (2 reach + 1)^2 quarter turns and shifts, a row (C S S,) each.
 
-    The query is moved instead of the gallery: its 4 (2 reach + 1)^2 positions are made once and meet all others in one
-    product.
+    The query is moved instead of the gallery: that is done once, and one product compares it with all others.
     """
-    side = query.shape[1]
-    padded = np.pad(query, ((0, 0), (reach, reach), (reach, reach)))
+    side = layout.shape[1]
+    padded = np.pad(layout, ((0, 0), (reach, reach), (reach, reach)))
     moved = [
         np.rot90(padded[:, dy : dy + side, dx : dx + side], turn, axes=(1, 2)).reshape(-1)
         for turn in range(4)
         for dy in range(2 * reach + 1)
         for dx in range(2 * reach + 1)
     ]
-    return np.asarray((gallery.reshape(len(gallery), -1) @ np.stack(moved).T).max(axis=1), dtype=np.float32)
+    return np.stack(moved)
+
+
+def layout_scores(positions: Array, gallery: Array) -> Array:
+    """Largest correlation (n,) of a layout's positions with other layouts (n, C, S, S)."""
+    return np.asarray((gallery.reshape(len(gallery), -1) @ positions.T).max(axis=1), dtype=np.float32)

@@ -137,6 +137,22 @@ class SetsNetwork(nn.Module):
             pooled += [(colors * keep).sum(dim=1) / count, (colors * keep).amax(dim=1)]
         return self._codes("images", [self.views(torch.cat(tokens, dim=2), mask)[0], *pooled, geometry])
 
+    def laid(self, rasters: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+        """Rasters (B, channels, 64, 64) in 0..1 of "points" or "plan" -> what is pooled over them (B, n), layouts."""
+        layout, pooled = self.layouts(rasters, kind)
+        return torch.cat([pooled, raster_geometry(rasters, kind)], dim=1), layout
+
+    def point_parts(
+        self, coordinates: Tensor, features: Tensor, colors: Tensor, rasters: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What goes into the last network of clouds (B, n), layouts, logits of voxels, keys; see :meth:`points`."""
+        vectors, evidence, logits, keys = self.clouds(coordinates, features, len(colors))
+        pooled, layout = self.laid(rasters, "points")
+        parts = [vectors, pooled]
+        parts += [evidence] if self.settings.objects else []
+        parts += [colors] if self.settings.appearance else []
+        return torch.cat(parts, dim=1), layout, logits, keys
+
     def points(
         self, coordinates: Tensor, features: Tensor, colors: Tensor, rasters: Tensor
     ) -> tuple[Codes, Tensor, Tensor]:
@@ -145,26 +161,22 @@ class SetsNetwork(nn.Module):
         Returns:
             codes; logits (M, C + 1) of coarse voxels and their packed coordinates (M,), see :class:`CloudNetwork`.
         """
-        vectors, evidence, logits, keys = self.clouds(coordinates, features, len(colors))
-        layout, laid = self.layouts(rasters, "points")
-        parts = [vectors, laid, raster_geometry(rasters, "points")]
-        parts += [evidence] if self.settings.objects else []
-        parts += [colors] if self.settings.appearance else []
-        return self._codes("points", parts, layout), logits, keys
+        parts, layout, logits, keys = self.point_parts(coordinates, features, colors, rasters)
+        return self.points_from(parts, layout), logits, keys
 
-    def mesh(self, shapes: Tensor, mask: Tensor, rasters: Tensor) -> tuple[Codes, Tensor]:
-        """CAD models (B, K, shape + 5), mask (B, K), rasters (B, 4, 64, 64) in 0..1 -> codes, logits (B, K, C)."""
+    def points_from(self, parts: Tensor, layout: Tensor) -> Codes:
+        """Codes of what :meth:`point_parts` gave."""
+        return self._codes("points", [parts], layout)
+
+    def mesh(self, shapes: Tensor, mask: Tensor, laid: tuple[Tensor, Tensor]) -> tuple[Codes, Tensor]:
+        """CAD models (B, K, shape + 5), mask (B, K), :meth:`laid` of their rasters -> codes, logits (B, K, C)."""
         pooled, tokens = self.objects(shapes, mask)
         logits = self.object_category(tokens)
-        layout, laid = self.layouts(rasters, "points")
-        parts = [pooled, laid, raster_geometry(rasters, "points")]
+        parts = [pooled, laid[0]]
         if self.settings.objects:
             parts.append(torch.log1p((torch.softmax(logits, dim=2) * mask[..., None]).sum(dim=1)))
-        return self._codes("mesh", parts, layout), logits
+        return self._codes("mesh", parts, laid[1]), logits
 
-    def floor_plan(self, features: Tensor, rasters: Tensor) -> Codes:
-        """Plan vectors (B, plan) and rasters (B, 2, 64, 64) in 0..1."""
-        layout, laid = self.layouts(rasters, "plan")
-        return self._codes(
-            "plan", [self.plan(self.plan_standardized(features)), laid, raster_geometry(rasters, "plan")], layout
-        )
+    def floor_plan(self, features: Tensor, laid: tuple[Tensor, Tensor]) -> Codes:
+        """Plan vectors (B, plan) and :meth:`laid` of their rasters."""
+        return self._codes("plan", [self.plan(self.plan_standardized(features)), laid[0]], laid[1])

@@ -86,8 +86,7 @@ class SetsStage:
 
     def loss(self, rows: Sequence[int], rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         """Mean over the scans: contrast, attributes, categories of voxels and of CAD models."""
-        scans = [self._train[i] for i in rows]
-        codes, present, extra = encode(self._own.network, scans, self._sources, batches.Augment(rng))
+        codes, present, extra = self._encoded(rows, batches.Augment(rng))
         index = torch.as_tensor(list(rows), dtype=torch.int64)
         answers = self._answers[index]
         known = torch.isfinite(answers)
@@ -109,6 +108,12 @@ class SetsStage:
             for number, item in enumerate(ITEMS):
                 self._own.push(number, codes[item].vector, torch.where(present[item], self._rooms[index], -1))
         return torch.stack(losses).sum()
+
+    def _encoded(
+        self, rows: Sequence[int], draw: batches.Augment
+    ) -> tuple[dict[str, Codes], dict[str, Tensor], Tensor]:
+        """Codes of training scans by item, which exist, and the loss on categories."""
+        return encode(self._own.network, [self._train[i] for i in rows], self._sources, draw)
 
     def _contrast(
         self, a: str, b: str, codes: Mapping[str, Codes], present: Mapping[str, Tensor], index: Tensor
@@ -190,20 +195,26 @@ def encode(
             meshes = [batches.mesh(s, sources, draw) for s in scans]
             shape_dim = next(iter(sources.shapes.values())).shape[1]
             shapes, mask, rasters, labels = batches.mesh_tensors(meshes, shape_dim + OBJECT_GEOMETRY, draw)
-            codes[item], logits = network.mesh(shapes, mask, rasters)
+            codes[item], logits = network.mesh(shapes, mask, network.laid(rasters, "points"))
             present[item] = mask.any(dim=1)
-            if network.settings.objects and bool((labels >= 0).any()):
-                flat = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
-                extra = extra + _OBJECTS * flat
+            extra = extra + category_loss(network, logits, labels)
         elif item == "F":
             plans = [batches.plan(s, draw) for s in scans]
-            codes[item] = network.floor_plan(*batches.plan_tensors(plans, widths.plan))
+            features, rasters = batches.plan_tensors(plans, widths.plan)
+            codes[item] = network.floor_plan(features, network.laid(rasters, "plan"))
             present[item] = torch.tensor([p is not None for p in plans])
         elif item == "R":
             said, mask = padded([batches.sentences(s, draw) for s in scans], widths.text)
             codes[item] = network.text(said, mask)
             present[item] = mask.any(dim=1)
     return codes, present, extra
+
+
+def category_loss(network: SetsNetwork, logits: Tensor, labels: Tensor) -> Tensor:
+    """Of CAD models: logits (B, K, C) against labels (B, K), -1 for those of no known category."""
+    if not network.settings.objects or not bool((labels >= 0).any()):
+        return logits.new_zeros(())
+    return _OBJECTS * functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
 
 
 def _clouds(

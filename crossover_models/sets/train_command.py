@@ -32,6 +32,9 @@ def add_sets(subparsers: Any) -> None:
     for name in _SWITCHES:
         parser.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"without {name} (ablation)")
     parser.add_argument("--scans", type=int, default=None, metavar="N", help="first N training scans only")
+    parser.add_argument(
+        "--heads-from", type=Path, metavar="FILE", help="go on from a checkpoint; clouds' and rasters' networks stay"
+    )
     add_training_arguments(parser, DEFAULTS)
     parser.set_defaults(run=run, resumes=True)
 
@@ -56,13 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
     withheld = withheld_pairs(arguments.withhold)
     import torch
 
-    from crossover_models.dataset.features_make import FOLDER
+    from crossover_models.encoders.checkpoint import load_strictly
     from crossover_models.encoders.front_ends import FeatureSizes
     from crossover_models.encoders.shapes import load_shapes
     from crossover_models.sets.attributes import common_attributes
     from crossover_models.sets.batches import Sources
-    from crossover_models.sets.checkpoint import new_model, save_model
-    from crossover_models.sets.method import cad_shapes, test_figures
+    from crossover_models.sets.checkpoint import load_model, new_model
+    from crossover_models.sets.heads import HeadsStage
+    from crossover_models.sets.method import cad_shapes
     from crossover_models.sets.recognition import open_recognizer
     from crossover_models.sets.settings import SetsSettings
     from crossover_models.sets.stage import SetsModule, SetsStage, fit_inputs
@@ -89,8 +93,13 @@ def run(arguments: argparse.Namespace) -> int:
     model = new_model(settings, sizes, recognizer.categories, attributes, recognizer.network, shapes)
     sources = Sources(settings, recognizer.categories, cad_shapes([*train, *val], shapes))
     fit_inputs(model.network, train.scans, sources)
+    kind: type[SetsStage] = SetsStage
+    if arguments.heads_from is not None:
+        kind, begun = HeadsStage, load_model(arguments.heads_from)[0]
+        for part in ("network", "scores"):
+            load_strictly(getattr(model, part), getattr(begun, part).state_dict(), str(arguments.heads_from))
     module = SetsModule(model.network, model.scores)
-    stage = SetsStage(module, train.scans, val.scans, sources, attributes, withheld, arguments.unmasked)
+    stage = kind(module, train.scans, val.scans, sources, attributes, withheld, arguments.unmasked)
     key = _key(settings, recognizer.sha256, attributes.to_json(), [scan.scan_id for scan in train], arguments)
     with stage_bar(stage.name) as report:
         trained = run_stage(stage, optimization, arguments.out, key, report)
@@ -110,12 +119,25 @@ def run(arguments: argparse.Namespace) -> int:
         },
     }
     about["command"] = _command(arguments, optimization)
-    if (arguments.features / FOLDER / "test").is_dir():
-        about["test"] = test_figures(model, FeatureSet.open(arguments.features, "test"))
-    save_model(path, model, about)
+    finish(path, model, about, arguments.features)
     best = trained.state.best_score
     print(f"wrote {path} and its .json: mean reciprocal rank on validation {best:.3f}, step {trained.state.best_step}")
     return 0
+
+
+def finish(path: Path, model: Any, about: dict[str, Any], features: Path) -> None:
+    """Write a model; then measure exactly the weights that were written, and put that and their fingerprint beside."""
+    from crossover_models.dataset.features_make import FOLDER
+    from crossover_models.sets.checkpoint import load_model, save_model
+    from crossover_models.sets.encoder import open_sets_encoder
+    from crossover_models.sets.method import test_figures
+    from crossover_models.training.feature_set import FeatureSet
+
+    save_model(path, model, about)
+    rounded, _ = load_model(path)
+    if (features / FOLDER / "test").is_dir():
+        about = {**about, "test": test_figures(rounded, FeatureSet.open(features, "test"))}
+    save_model(path, rounded, {**about, "fingerprint": open_sets_encoder(path).fingerprint})
 
 
 def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> str:
@@ -123,6 +145,7 @@ def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> s
     words += [f"--no-{name}" for name in _SWITCHES if not getattr(arguments, name)]
     words += ["--unmasked"] * arguments.unmasked
     words += ["--withhold", *arguments.withhold] if arguments.withhold else []
+    words += [] if arguments.heads_from is None else ["--heads-from FILE"]
     words += [] if arguments.scans is None else ["--scans", str(arguments.scans)]
     changed = dict(optimization.to_mapping())
     words += [
@@ -135,4 +158,6 @@ def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> s
 def _key(settings: Any, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
     shapes = hashlib.sha256(arguments.shapes.read_bytes()).hexdigest()
     parts = [settings.to_mapping(), recognizer, shapes, attributes, scans, arguments.withhold, arguments.unmasked]
+    if arguments.heads_from is not None:
+        parts.append(hashlib.sha256(arguments.heads_from.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
