@@ -211,6 +211,7 @@ def test_text_of_a_scene_is_a_unit_vector_or_none() -> None:
 def test_a_robot_sees_one_frame_or_ten() -> None:
     scans = synthetic_features(rooms=2).scans
     assert unified_batch(scans, TINY, None, "I1").views[1].sum().item() == 2
+    assert not unified_batch(scans, TINY, None, "I1").present["point"].any()
     assert unified_batch(scans, TINY, None, "I10").views[1].sum().item() == sum(len(s.drive_views[:10]) for s in scans)
     assert not torch.equal(unified_batch(scans, TINY, None, "Pd").clouds[0], unified_batch(scans, TINY, None).clouds[0])
 

@@ -20,6 +20,7 @@ UNIFIED = ("rgb", "point", "floor_plan", "referral")
 """What stage 3 contrasts with the fused scene."""
 MOST_REFERRALS = 10
 LEAST_POINTS = 50
+_FRAMES = ("I1", "I10")
 Array = NDArray[np.float32]
 
 
@@ -77,10 +78,11 @@ def unified_batch(
         scans: B of them.
         profile: says how clouds become voxels.
         rng: draws the augmentation and every second view; None for all of each scan as it is.
-        item: "I1" or "I10" for frames and "Pd" for the cloud of the robot's drive, instead of the map's.
+        item: "I1" or "I10" for frames (and no clouds), "Pd" for the cloud of the robot's drive, instead of the map's.
     """
     views = [_views(scan, rng, item) for scan in scans]
-    clouds = [_cloud(scan, profile, rng, item == "Pd") for scan in scans]
+    # Frames alone are asked for without clouds: those cost most, and would be thrown away.
+    clouds = [None if item in _FRAMES else _cloud(scan, profile, rng, item == "Pd") for scan in scans]
     plans = [
         None if not len(s.plans) else s.plans[0 if rng is None else int(rng.integers(len(s.plans)))] for s in scans
     ]
@@ -137,7 +139,7 @@ def check_contrasted(contrasted: Collection[str], scans: Sequence[Mapping[str, b
 
 
 def _views(scan: SceneFeatures, rng: np.random.Generator | None, item: str) -> Array:
-    if item in ("I1", "I10"):
+    if item in _FRAMES:
         return scan.drive_views[: int(item[1:])]
     return scan.views if rng is None else scan.views[int(rng.integers(2)) :: 2]
 
