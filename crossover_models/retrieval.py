@@ -19,7 +19,7 @@ from crossover_models.sets.interaction import Interaction, InteractionError
 
 # Candidates taken from each exact index; all of them are then scored in every modality they have.
 BREADTH = 64
-# The best of those places by their vectors are scored by late interaction: about 0.3 ms for each modality of a place.
+# The best of those places by their vectors are scored by late interaction: about 0.1 ms for each modality of a place.
 INTERACTED = 128
 # Places searched first are the fewest that hold this much probability.
 LIKELY_MASS = 0.9
@@ -223,18 +223,17 @@ def _interacted(
 ) -> list[_Scored]:
     """Places (rows) scored by late interaction in every modality they have."""
     out = []
-    for by_modality in shards:
-        for modality, shard in by_modality.items():
-            member = np.isin(shard.rows, places)
-            if not member.any():
-                continue
-            try:
-                scores = interaction.scores(
-                    query, query_modality, shard.vectors[member], shard.tokens[member], modality
-                )
-            except InteractionError as error:
-                raise RetrievalError(str(error)) from None
-            out.append(_Scored(modality, shard.rows[member], scores))
+    try:
+        prepared = interaction.prepared(query)
+        for by_modality in shards:
+            for modality, shard in by_modality.items():
+                member = np.isin(shard.rows, places)
+                if member.any():
+                    codes = shard.vectors[member], shard.tokens[member]
+                    scores = interaction.scores(prepared, query_modality, *codes, modality)
+                    out.append(_Scored(modality, shard.rows[member], scores))
+    except InteractionError as error:
+        raise RetrievalError(str(error)) from None
     return out
 
 

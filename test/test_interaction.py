@@ -10,7 +10,7 @@ import torch
 
 from crossover_models.observation import Code, Modality
 from crossover_models.sets.codes import Codes
-from crossover_models.sets.interaction import PAIRS, Interaction, InteractionError, layout_scores
+from crossover_models.sets.interaction import PAIRS, Interaction, InteractionError, layout_positions, layout_scores
 from crossover_models.sets.scores import PAIR_INDEX, ScoreNetwork
 from crossover_models.sets.scoring import REACH
 from crossover_models.sets.scoring import layout_scores as torch_layout_scores
@@ -96,7 +96,9 @@ def test_layouts_are_laid_on_each_other_as_in_training(reach: int) -> None:
     rng = np.random.default_rng(4)
     query, gallery = (rng.normal(size=(n, 2, 8, 8)).astype(np.float32) for n in (1, 20))
     expected = torch_layout_scores(torch.from_numpy(query), torch.from_numpy(gallery), reach)[0].numpy()
-    np.testing.assert_allclose(layout_scores(query[0], gallery, reach), expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        layout_scores(layout_positions(query[0], reach), gallery), expected, rtol=1e-5, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("modality", list(Modality))
