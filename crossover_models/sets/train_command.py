@@ -119,10 +119,23 @@ def run(arguments: argparse.Namespace) -> int:
         },
     }
     about["command"] = _command(arguments, optimization)
+    about["calibration"] = calibrated(module, val, sources)
     finish(path, model, about, arguments.features)
     best = trained.state.best_score
     print(f"wrote {path} and its .json: mean reciprocal rank on validation {best:.3f}, step {trained.state.best_step}")
     return 0
+
+
+def calibrated(module: Any, val: Any, sources: Any) -> dict[str, float]:
+    """Fit what each part of a score counts on the validation scans; mean loss before and after."""
+    import torch
+
+    from crossover_models.sets.calibration import calibrate
+    from crossover_models.sets.stage import all_codes
+
+    codes, present = all_codes(module, val.scans, sources)
+    names = sorted({scan.room_id for scan in val})
+    return calibrate(module.scores, codes, present, torch.tensor([names.index(scan.room_id) for scan in val]))
 
 
 def finish(path: Path, model: Any, about: dict[str, Any], features: Path) -> None:
