@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from crossover_models.evaluation.tasks.method import MAP_ITEMS, ROBOT_ITEMS
 from crossover_models.sets.codes import Codes
-from crossover_models.sets.scores import REACH, ScoreNetwork, pair_index
+from crossover_models.sets.scores import ScoreNetwork, pair_index
 from crossover_models.sets.scoring import REACH, attribute_scores, layout_scores
 from crossover_models.sets.stage import kind_of
 
