@@ -16,6 +16,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
+from crossover_ros.bag_reading import OpenBag
+from crossover_ros.bag_topics import Topics
+
 CLOCK = "/clock"
 NS_PER_S = 1e9
 # Matched subscribers are complete once none has joined for this long.
@@ -280,6 +283,13 @@ def parser() -> argparse.ArgumentParser:
         "--remap", nargs="+", type=_remap, default=[], metavar="/A:=/B", help="publish topic /A of the bag as /B"
     )
     out.add_argument(
+        "--inputs",
+        action="store_true",
+        help="publish the sensors' topics under the names that the nodes listen to: points, image, odom, ...",
+    )
+    for kind in ("image", "points", "scan", "odom"):
+        out.add_argument(f"--{kind}", default="", metavar="TOPIC", help=f"with --inputs: the {kind}; default: by type")
+    out.add_argument(
         "--wait",
         type=float,
         nargs="?",
@@ -291,6 +301,18 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--start", type=float, default=0.0, metavar="S", help="begin this long after the bag's begin")
     out.add_argument("--duration", type=float, default=0.0, metavar="S", help="play only so long")
     return out
+
+
+def _input_names(arguments: argparse.Namespace) -> dict[str, str]:
+    """Topics of the bag to names of the nodes; nothing unless asked."""
+    wanted = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom)
+    if not arguments.inputs:
+        named = [kind for kind, topic in vars(wanted).items() if topic]
+        if named:
+            raise PlayError(f"--{named[0]}: means nothing without --inputs")
+        return {}
+    with OpenBag(arguments.bag, wanted, lidar_required=False) as bag:
+        return bag.remaps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -307,7 +329,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.rate,
             arguments.clock,
             tuple(arguments.topics),
-            dict(arguments.remap),
+            {**_input_names(arguments), **dict(arguments.remap)},
             arguments.wait,
             arguments.start,
             arguments.duration,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,15 +13,10 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
+from crossover_ros.bag_topics import TopicError, Topics, choose_topics, node_names
 from crossover_ros.conversions import ConversionError, stamp_ns
 from crossover_ros.transform_buffer import TransformBuffer, TransformError
 
-TYPES: Mapping[str, tuple[str, ...]] = {
-    "image": ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
-    "points": ("sensor_msgs/msg/PointCloud2",),
-    "scan": ("sensor_msgs/msg/LaserScan",),
-    "odom": ("nav_msgs/msg/Odometry",),
-}
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 # A whole recording is kept, so that a look-up never waits.
 KEPT_S = 1e8
@@ -29,16 +24,6 @@ KEPT_S = 1e8
 
 class BagError(ValueError):
     """A bag that cannot be replayed; the message names the bag and what is missing."""
-
-
-@dataclass(frozen=True)
-class Topics:
-    """Which topics are replayed; an empty name is none of that kind."""
-
-    image: str = ""
-    points: str = ""
-    scan: str = ""
-    odom: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,12 +36,12 @@ class BagMessage:
     message_type: str
 
 
-class Bag:
-    """A bag opened for replay; a context manager.
+class OpenBag:
+    """A bag opened with its topics chosen, and nothing read yet; a context manager.
 
     Args:
         path: a rosbag2 directory (MCAP or SQLite), or a ROS 1 ``.bag`` file.
-        wanted: topics by name; those left empty are guessed by type where the bag has exactly one.
+        wanted: topics by name; those left empty are guessed by type, see :func:`choose_topics`.
         lidar_required: refuse a bag without lidar; else one with images alone will do, which name places but no pose.
 
     Raises:
@@ -65,7 +50,6 @@ class Bag:
 
     def __init__(self, path: Path, wanted: Topics | None = None, *, lidar_required: bool = True) -> None:
         self.path = path
-        self._lidar_required = lidar_required
         if not path.exists():
             raise BagError(f"{path}: no such bag")
         try:
@@ -73,10 +57,12 @@ class Bag:
             self._reader.open()
         except Exception as error:  # A damaged file fails in whatever library reads its container.
             raise BagError(f"{path}: cannot be read as a bag: {_one_line(error)}") from None
+        self.held = {c.topic: c.msgtype for c in self._reader.connections}
         try:
-            self.topics = self._find(wanted or Topics())
-            self.transforms, self.bad_transforms = self._read_transforms()
-            self.started_ns, self.finished_ns = self._span()
+            self.topics = choose_topics(self.held, wanted or Topics(), self._first, lidar_required=lidar_required)
+        except TopicError as error:
+            self.close()
+            raise BagError(f"{path}: {error}") from None
         except BaseException:
             self.close()
             raise
@@ -95,17 +81,9 @@ class Bag:
             self._reader.close()
 
     @property
-    def count(self) -> int:
-        """Messages that :meth:`messages` will yield."""
-        return sum(connection.msgcount for connection in self._connections())
-
-    def messages(self) -> Iterator[BagMessage]:
-        """All messages of the chosen topics in the order in which they were recorded."""
-        kinds = {name: kind for kind, name in vars(self.topics).items() if name}
-        connections = self._connections()
-        for connection, recorded_ns, raw in self._raw(connections):
-            message = self._decode(connection, raw)
-            yield BagMessage(kinds[connection.topic], recorded_ns, message, connection.msgtype)
+    def remaps(self) -> dict[str, str]:
+        """Bag topic -> name under which the nodes take it; TF and everything else keep their names."""
+        return node_names(self.topics, self.held)
 
     def _raw(self, connections: Sequence[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
         try:
@@ -119,39 +97,48 @@ class Bag:
         except Exception as error:  # Any of the type store's, by where the bytes are wrong.
             raise BagError(f"{self.path}: damaged message of {connection.topic}: {_one_line(error)}") from None
 
+    def _first(self, topic: str) -> Any:
+        """First message of a topic; None where there is none or it cannot be read."""
+        connections = [c for c in self._reader.connections if c.topic == topic]
+        for connection, _, raw in self._raw(connections):
+            with suppress(BagError):
+                return self._decode(connection, raw)
+            break
+        return None
+
+
+class Bag(OpenBag):
+    """A bag for replay: its transforms and its span are read at once.
+
+    Raises:
+        BagError: as :class:`OpenBag`; damaged; or no stamped sweep (image, where there is no lidar).
+    """
+
+    def __init__(self, path: Path, wanted: Topics | None = None, *, lidar_required: bool = True) -> None:
+        super().__init__(path, wanted, lidar_required=lidar_required)
+        try:
+            self.transforms, self.bad_transforms = self._read_transforms()
+            self.started_ns, self.finished_ns = self._span()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def count(self) -> int:
+        """Messages that :meth:`messages` will yield."""
+        return sum(connection.msgcount for connection in self._connections())
+
+    def messages(self) -> Iterator[BagMessage]:
+        """All messages of the chosen topics in the order in which they were recorded."""
+        kinds = {name: kind for kind, name in vars(self.topics).items() if name}
+        connections = self._connections()
+        for connection, recorded_ns, raw in self._raw(connections):
+            message = self._decode(connection, raw)
+            yield BagMessage(kinds[connection.topic], recorded_ns, message, connection.msgtype)
+
     def _connections(self) -> list[Connection]:
         chosen = set(vars(self.topics).values()) - {""}
         return [connection for connection in self._reader.connections if connection.topic in chosen]
-
-    def _find(self, wanted: Topics) -> Topics:
-        held = {c.topic: c.msgtype for c in self._reader.connections}
-        found: dict[str, str] = {}
-        for item in fields(Topics):
-            kind, name = item.name, getattr(wanted, item.name)
-            if name:
-                if name not in held:
-                    raise BagError(f"{self.path}: no topic {name}; topics: {', '.join(sorted(held)) or 'none'}")
-                if held[name] not in TYPES[kind]:
-                    raise BagError(f"{self.path}: {name} is {held[name]}, expected {' or '.join(TYPES[kind])}")
-                found[kind] = name
-                continue
-            candidates = sorted(topic for topic, kind_of in held.items() if kind_of in TYPES[kind])
-            if kind == "image":  # A raw topic and its compressed twin are one camera: the raw one needs no decoding.
-                raw = [topic for topic in candidates if held[topic] == TYPES["image"][0]]
-                candidates = raw or candidates
-            if kind == "scan" and found.get("points"):
-                continue
-            if len(candidates) > 1:
-                raise BagError(f"{self.path}: several topics for {kind}: {', '.join(candidates)}; choose with --{kind}")
-            found[kind] = candidates[0] if candidates else ""
-        topics = Topics(**found)
-        sensors = topics.points or topics.scan or ("" if self._lidar_required else topics.image)
-        if not sensors:
-            raise BagError(
-                f"{self.path}: no lidar topic ({TYPES['points'][0]} or {TYPES['scan'][0]}); "
-                f"topics: {', '.join(f'{t} ({k})' for t, k in sorted(held.items())) or 'none'}"
-            )
-        return topics
 
     def _read_transforms(self) -> tuple[TransformBuffer, int]:
         """All of /tf and /tf_static, and how many entries were no transforms."""

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossover_ros.demo_steps import DEFAULT_OUT, DURATION_S, RUN, STEPS, DemoOptions, make_map, make_run
+from crossover_ros.live_run import require_ros
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LOG = "nodes.log"
 NO_FIX, NODES_FAILED = 3, 4
-# The nodes' names of the topics to the bag's.
-REMAPS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
 
 
 def add_command(subparsers: Any) -> None:
@@ -71,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"seed: must not be negative, got {options.seed}")
     if arguments.fresh:
         (options.out / STEPS).unlink(missing_ok=True)
-    missing = [name for name in ("rclpy", "crossover_ros.msg") if find_spec(name) is None]
-    if missing:
-        raise ValueError(f"needs ROS 2, but {missing[0]} is not installed; 'crossover evaluate' does without")
+    require_ros()
     # A terminated demo stops its nodes, as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     return demo(options)
@@ -130,13 +126,14 @@ def _run_nodes(
             bag.started_ns,
             bag.finished_ns,
         )
+        remaps = bag.remaps
     plan = LiveRun(
         directory,
         database_path,
         options.out / RECORD,
         options.out / LOG,
         info,
-        REMAPS,
+        remaps,
         relocalize_at_s=(info.finished_ns - info.started_ns) * 0.5e-9,
         apply=options.apply,
         checkpoint=options.checkpoint,

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +42,15 @@ class LiveRun:
         record: file for the record.
         log: file for the nodes' output.
         info: first line of the record.
-        remaps: the nodes' topic names to the bag's.
+        remaps: topics of the bag to the names under which they are played.
         duration_s: play only so much of the bag; 0 for all.
+        rate: speed; 2.0 is twice as fast as recorded.
         relocalize_at_s: bag time of the call of relocalize; None for no call.
         apply: the call's answer becomes the belief.
         checkpoint: encoders of the nodes; empty for the shipped ones.
         params: parameter file of the nodes, if any.
+        changes: settings over those of the file, each ``NODE.NAME=VALUE``.
+        start_nodes: start the nodes here; else somebody else has started them, on simulated time.
         keep_going: an interrupt ends the run early, as if the bag ended there; else it ends everything.
     """
 
@@ -60,6 +65,9 @@ class LiveRun:
     apply: bool = False
     checkpoint: str = ""
     params: Path | None = None
+    changes: tuple[str, ...] = ()
+    rate: float = 1.0
+    start_nodes: bool = True
     keep_going: bool = False
 
 
@@ -72,6 +80,17 @@ class LiveOutcome:
     diagnostics: Mapping[str, tuple[str, Mapping[str, str]]]
     played_s: float
     exit_status: int
+
+
+def require_ros() -> None:
+    """Check that there is a ROS 2.
+
+    Raises:
+        ValueError: there is none.
+    """
+    missing = [name for name in ("rclpy", "crossover_ros.msg") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"needs ROS 2, but {missing[0]} is not installed; 'crossover evaluate' does without")
 
 
 def private_ros_environment() -> dict[str, str]:
@@ -98,7 +117,8 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
     """
     from crossover_ros.localize import use_large_data_transport
 
-    os.environ.update(private_ros_environment())
+    if plan.start_nodes:
+        os.environ.update(private_ros_environment())
     use_large_data_transport()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -112,7 +132,7 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
     rclpy.init(args=["crossover"], signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     try:
-        with RunWriter(plan.record, plan.info) as writer, Supervised("nodes", _command(plan), plan.log) as nodes:
+        with RunWriter(plan.record, plan.info) as writer, _nodes(plan) as nodes:
             recorder = Recorder(writer, plan.info.started_ns)
             executor.add_node(recorder)
             try:
@@ -120,7 +140,7 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
             finally:
                 executor.remove_node(recorder)
                 recorder.destroy_node()
-            status = nodes.stop()
+            status = nodes.stop() if nodes is not None else 0
             writer.end(time.monotonic() - began)
         return LiveOutcome(recorder.counts, recorder.refused, recorder.diagnostics, played_s, status)
     finally:
@@ -129,10 +149,20 @@ def run_live(plan: LiveRun, tell: Tell, began: float) -> LiveOutcome:
         signal.signal(signal.SIGINT, before)
 
 
+def _nodes(plan: LiveRun) -> AbstractContextManager[Supervised | None]:
+    """The nodes as a child, or nothing where they are somebody else's."""
+    return Supervised("nodes", _command(plan), plan.log) if plan.start_nodes else nullcontext()
+
+
 def _command(plan: LiveRun) -> list[str]:
-    remaps = [word for name, topic in plan.remaps.items() for word in ("-r", f"{name}:={topic}")]
-    params = ["--params-file", str(plan.params)] if plan.params is not None else []
-    ros = ["--ros-args", *remaps, *params] if remaps or params else []
+    ros = ["--params-file", str(plan.params)] if plan.params is not None else []
+    for change in plan.changes:
+        name, _, value = change.partition("=")
+        node, _, key = name.partition(".")
+        ros += ["-p", f"{node}:{key}:={value}"]
+    # What is played reliably is taken so: a sweep that the network loses is none of the localizer's failures.
+    for name in {"points", "image", "image/compressed", "scan"} & set(plan.remaps.values()):
+        ros += ["-p", f"encoder:qos_overrides./{name}.subscription.reliability:=reliable"]
     return [
         sys.executable,
         "-m",
@@ -142,7 +172,7 @@ def _command(plan: LiveRun) -> list[str]:
         str(plan.database),
         "--use-sim-time",
         *(["--checkpoint", plan.checkpoint] if plan.checkpoint else []),
-        *ros,
+        *(["--ros-args", *ros] if ros else []),
     ]
 
 
@@ -152,7 +182,7 @@ class _Session:
     def __init__(
         self,
         plan: LiveRun,
-        nodes: Supervised,
+        nodes: Supervised | None,
         recorder: Recorder,
         executor: Any,
         tell: Tell,
@@ -179,14 +209,16 @@ class _Session:
             self._stop.set()
             player.join(10.0)
         if self._failure is not None:
-            raise LiveRunError(f"the bag was not played: {self._failure}; the nodes' log: {self._nodes.log}")
+            told = f"; the nodes' log: {self._nodes.log}" if self._nodes is not None else ""
+            raise LiveRunError(f"the bag was not played: {self._failure}{told}")
         return self._played_s
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=0.05)
         if self._interrupted.is_set():
             raise KeyboardInterrupt
-        self._nodes.check()
+        if self._nodes is not None:
+            self._nodes.check()
 
     def _wait_until_active(self) -> None:
         began = time.monotonic()
@@ -195,10 +227,8 @@ class _Session:
             waited_s = time.monotonic() - began
             self._tell("start the nodes", waited_s, START_PATIENCE_S)
             if waited_s > START_PATIENCE_S:
-                raise LiveRunError(
-                    f"{' and '.join(names)} not active after {START_PATIENCE_S:.0f} s; the end of {self._nodes.log}:\n"
-                    f"{self._nodes.tail()}"
-                )
+                told = f"; the end of {self._nodes.log}:\n{self._nodes.tail()}" if self._nodes is not None else ""
+                raise LiveRunError(f"{' and '.join(names)} not active after {START_PATIENCE_S:.0f} s{told}")
 
     def _play(self) -> None:
         import rclpy
@@ -207,7 +237,13 @@ class _Session:
 
         node = rclpy.create_node("bag_player")
         try:
-            options = PlayOptions(clock_hz=100.0, wait_s=SUBSCRIBER_PATIENCE_S, duration_s=self._plan.duration_s)
+            options = PlayOptions(
+                self._plan.rate,
+                100.0,
+                remaps=self._plan.remaps,
+                wait_s=SUBSCRIBER_PATIENCE_S,
+                duration_s=self._plan.duration_s,
+            )
             with BagFile(self._plan.bag) as bag:
                 player = Player(node, bag, options)
                 player.wait(self._stop.is_set)

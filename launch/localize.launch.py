@@ -44,6 +44,11 @@ ARGUMENTS = [
         default_value=str(SHARE / "config" / "localize.yaml"),
         description="parameters of both nodes; the arguments here win over it",
     ),
+    DeclareLaunchArgument(
+        "qos_file",
+        default_value="",
+        description="quality of service of the inputs, e.g. config/qos/reliable_inputs.yaml; empty: of live sensors",
+    ),
     DeclareLaunchArgument("use_sim_time", default_value="false", choices=SWITCH, description="take time from /clock"),
     DeclareLaunchArgument(
         "autostart",
@@ -94,7 +99,7 @@ def start(context: LaunchContext) -> list[Action]:
             executable=executable,
             exec_name=name,
             namespace=given("namespace"),
-            parameters=[given("params_file"), parameters],
+            parameters=[*(given(name) for name in ("params_file", "qos_file") if given(name)), parameters],
             remappings=[(name, given(topic_argument(name))) for name in INPUTS if given(topic_argument(name)) != name],
             arguments=["--ros-args", "--log-level", given("log_level")],
             respawn=is_on("use_respawn"),

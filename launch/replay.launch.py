@@ -1,42 +1,79 @@
-"""Localizes in a recorded bag: localize.launch.py on simulated time, and our bag player.
+"""Localizes in a recorded bag: localize.launch.py on simulated time, our bag player, and the live page on request.
 
-ros2 launch crossover_ros replay.launch.py bag:=run/bag database:=building.xmap points_topic:=/points
+ros2 launch crossover_ros replay.launch.py bag:=run/bag database:=building.xmap view:=true
+
+The sensors' topics are guessed by type and played under the names that the nodes listen to.
 """
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, EmitEvent, IncludeLaunchDescription, RegisterEventHandler
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
-LOCALIZE = Path(get_package_share_directory("crossover_ros")) / "launch" / "localize.launch.py"
+SHARE = Path(get_package_share_directory("crossover_ros"))
+KINDS = ("image", "points", "scan", "odom")
+# The executable of this package that publishes a bag; it runs by the interpreter of the launch.
+PLAY, VIEW = "play", "view"
+
+ARGUMENTS = [
+    DeclareLaunchArgument("bag", description="rosbag2 directory (MCAP, SQLite) or ROS 1 bag"),
+    DeclareLaunchArgument("rate", default_value="1.0", description="speed; 2.0 is twice as fast"),
+    DeclareLaunchArgument(
+        "qos_file",
+        default_value=str(SHARE / "config" / "qos" / "reliable_inputs.yaml"),
+        description="quality of service of the nodes' inputs; empty for that of live sensors",
+    ),
+    DeclareLaunchArgument(
+        "view", default_value="false", choices=["true", "false"], description="serve the live page at port 8080"
+    ),
+    *(
+        DeclareLaunchArgument(kind, default_value="", description=f"topic of the {kind} in the bag; empty: by type")
+        for kind in KINDS
+    ),
+]
+
+
+def start(context: LaunchContext) -> list[Action]:
+    """Actions for the arguments given."""
+
+    def given(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    def crossover(command: str, *words: str) -> ExecuteProcess:
+        return ExecuteProcess(
+            cmd=[sys.executable, "-m", "crossover_ros.cli", command, *words], name=command, output="screen"
+        )
+
+    chosen = [word for kind in KINDS if given(kind) for word in (f"--{kind}", given(kind))]
+    player = crossover(
+        PLAY, given("bag"), "--inputs", *chosen, "--rate", given("rate"), "--clock", "100", "--wait", "60"
+    )
+    nodes = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "localize.launch.py")),
+        launch_arguments={"use_sim_time": "true"}.items(),
+    )
+    over = EmitEvent(event=Shutdown(reason="the bag is over"))
+    actions = [nodes, player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[over]))]
+    if given("view") == "true":
+        actions.append(crossover(VIEW))
+    return actions
 
 
 def generate_launch_description() -> LaunchDescription:
     """What ros2 launch asks for; the arguments of localize.launch.py may be given too."""
-    player = Node(
-        package="crossover_ros",
-        executable="bag_player",
-        name="bag_player",
-        arguments=[LaunchConfiguration("bag"), "--rate", LaunchConfiguration("rate"), "--clock", "--wait", "60"],
-        output="screen",
-    )
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("bag", description="rosbag2 directory"),
-            DeclareLaunchArgument("rate", default_value="1.0", description="speed; 2.0 is twice as fast"),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(LOCALIZE)), launch_arguments={"use_sim_time": "true"}.items()
-            ),
-            player,
-            RegisterEventHandler(
-                OnProcessExit(target_action=player, on_exit=[EmitEvent(event=Shutdown(reason="the bag is over"))])
-            ),
-        ]
-    )
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=start)])
