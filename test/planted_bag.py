@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from planted import FINGERPRINT, PlantedMap, scan
@@ -68,12 +69,12 @@ def transform(parent: str, child: str, ns: int, x: float, y: float, z: float, ya
     )
 
 
-def odometry(ns: int, pose: NDArray[np.float64]) -> Any:
+def odometry(ns: int, pose: NDArray[np.float64], frame: str = "odom") -> Any:
     q = [float(v) for v in quaternion_from_yaw(float(pose[2]))]
     zero = message("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
     return message(
         "nav_msgs/msg/Odometry",
-        header=stamped("odom", ns),
+        header=stamped(frame, ns),
         child_frame_id="base_link",
         pose=message(
             "geometry_msgs/msg/PoseWithCovariance",
@@ -124,6 +125,20 @@ def picture(ns: int, encoding: str = "rgb8") -> Any:
     )
 
 
+def compressed(ns: int) -> Any:
+    """The same grey picture as JPEG."""
+    done, data = cv2.imencode(".jpg", np.full((24, 32, 3), 128, dtype=np.uint8))
+    assert done
+    return message("sensor_msgs/msg/CompressedImage", header=stamped("camera", ns), format="jpeg", data=data.ravel())
+
+
+def depth_picture(ns: int) -> Any:
+    """A depth image, which is of the same type as a camera's."""
+    out = picture(ns, "16UC1")
+    out.step, out.data = 64, np.full(24 * 64, 7, dtype=np.uint8)
+    return out
+
+
 def odometry_origin(poses: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """T_odom_map of a run: odometry starts at its origin, turned by 0.4 rad."""
     return compose_se2(np.array([0.0, 0.0, 0.4]), inverse_se2(poses[0]))
@@ -136,6 +151,15 @@ def sweep_points(plan: FloorPlan, pose: NDArray[np.float64], seed: int) -> NDArr
     return stacked.astype(np.float32)
 
 
+# Kind -> (type, message at a stamp) of further topics.
+EXTRA: Mapping[str, tuple[str, Callable[[int], Any]]] = {
+    "picture": ("sensor_msgs/msg/Image", picture),
+    "depth": ("sensor_msgs/msg/Image", depth_picture),
+    "compressed": ("sensor_msgs/msg/CompressedImage", compressed),
+    "wheels": ("nav_msgs/msg/Odometry", lambda ns: odometry(ns, np.zeros(3), "wheel_odom")),
+}
+
+
 def write_bag(
     path: Path,
     plan: FloorPlan,
@@ -144,8 +168,12 @@ def write_bag(
     storage: StoragePlugin = StoragePlugin.MCAP,
     leave_out: Sequence[str] = (),
     encoding: str = "rgb8",
+    also: Mapping[str, str] | None = None,
 ) -> None:
-    """One sweep, frame, odometry and transform every 0.2 s along map poses; odometry starts turned by 0.4 rad."""
+    """One sweep, frame, odometry and transform every 0.2 s along map poses; odometry starts turned by 0.4 rad.
+
+    ``also`` adds topics of what looks like the robot's sensors: topic -> one of the kinds of :data:`EXTRA`.
+    """
     T_odom_map = odometry_origin(poses)
     kinds = {
         "/points": "sensor_msgs/msg/PointCloud2",
@@ -154,6 +182,8 @@ def write_bag(
         "/tf": "tf2_msgs/msg/TFMessage",
         "/tf_static": "tf2_msgs/msg/TFMessage",
     }
+    extra = dict(also or {})
+    kinds.update({topic: EXTRA[what][0] for topic, what in extra.items()})
     with Writer(path, version=9, storage_plugin=storage) as writer:
         out = {
             topic: writer.add_connection(topic, kind, typestore=STORE)
@@ -174,4 +204,6 @@ def write_bag(
             put("/odom", ns, odometry(ns, at))
             put("/points", ns + 1, cloud(ns, sweep_points(plan, pose, k)))
             put("/camera/image_raw", ns + 2, picture(ns, encoding))
+            for number, (topic, what) in enumerate(extra.items()):
+                put(topic, ns + 3 + number, EXTRA[what][1](ns))
             put("/tf", ns + 5_000_000, message("tf2_msgs/msg/TFMessage", transforms=[base]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,13 @@ from planted_bag import (
     sweep_points,
     write_bag,
 )
+from rosbags.convert import convert
 from rosbags.rosbag2 import StoragePlugin
+from rosbags.typesys import Stores, get_typestore
 
 from crossover_models.config import ConfigError
 from crossover_models.estimate import LevelKey
+from crossover_models.evaluation.digest import record_digest
 from crossover_models.evaluation.ground_truth import read_truth
 from crossover_models.evaluation.judgement import judge
 from crossover_models.evaluation.metrics import metrics
@@ -29,10 +34,11 @@ from crossover_models.evaluation.run_record import RunInfo, RunRecord, RunWriter
 from crossover_models.evaluation.trajectory import Trajectory, TrajectoryError, read_tum
 from crossover_models.geometry import compose_se2, se3_from_se2
 from crossover_models.localizer import Localizer
-from crossover_models.observation import PointCloudObservation
+from crossover_models.observation import Modality, PointCloudObservation
 from crossover_models.perception import Perception
-from crossover_ros.bag_reading import Bag, BagError, Topics
-from crossover_ros.evaluate import node_settings
+from crossover_ros.bag_reading import Bag, BagError
+from crossover_ros.bag_topics import Topics
+from crossover_ros.node_settings import node_settings
 from crossover_ros.replay import Replay
 
 A, B = LevelKey("house", "L1"), LevelKey("house", "L2")
@@ -113,6 +119,53 @@ def test_two_replays_are_identical(bag_path: Path, planted: PlantedMap, tmp_path
     first, _ = replayed(bag_path, planted, tmp_path / "a.jsonl")
     second, _ = replayed(bag_path, planted, tmp_path / "b.jsonl")
     assert timeless(first) == timeless(second)
+
+
+def test_two_evaluations_share_a_digest_that_any_other_run_lacks(
+    bag_path: Path, planted: PlantedMap, tmp_path: Path
+) -> None:
+    digests = []
+    for name, options in (("a", {}), ("b", {}), ("c", {"duration_s": 4.0})):
+        replayed(bag_path, planted, tmp_path / name, **options)
+        digests.append(record_digest(tmp_path / name))
+    assert digests[0] == digests[1] != digests[2]
+    # What a stopwatch says is in the files, and differs.
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
+
+
+def test_a_ros_1_bag_gives_the_same_as_a_rosbag2(bag_path: Path, planted: PlantedMap, tmp_path: Path) -> None:
+    convert([bag_path], tmp_path / "one.bag", "", 0, None, "", None, get_typestore(Stores.ROS1_NOETIC), [], [], [], [])
+    first, _ = replayed(bag_path, planted, tmp_path / "a.jsonl")
+    second, replay = replayed(tmp_path / "one.bag", planted, tmp_path / "b.jsonl")
+    assert replay.counts.taken == {"points": len(POSES), "odom": len(POSES), "image": len(POSES)}
+    assert timeless(first) == timeless(second)
+
+
+def test_compressed_images_are_taken_where_there_are_no_others(planted: PlantedMap, tmp_path: Path) -> None:
+    more = {"/camera/image_raw/compressed": "compressed"}
+    write_bag(tmp_path / "bag", planted.plans[A], POSES[:8], leave_out=("/camera/image_raw",), also=more)
+    record, replay = replayed(tmp_path / "bag", planted, tmp_path / "run.jsonl")
+    assert replay.counts.taken["image"] == 8 and not replay.counts.dropped
+    assert any(r.query_modality == Modality.IMAGE for r in record.retrievals)
+
+
+def test_the_core_is_evaluated_where_no_ros_can_be_imported(bag_path: Path, planted: PlantedMap) -> None:
+    code = (
+        "import sys\n"
+        "class NoRos:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('rclpy', 'rosidl_parser', 'sensor_msgs') or name == 'crossover_ros.msg':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoRos())\n"
+        "import crossover_ros.cli, crossover_ros.offline_run, crossover_ros.replay, crossover_ros.evidence\n"
+        "from pathlib import Path\n"
+        "from crossover_ros.bag_reading import Bag\n"
+        "print(sum(1 for _ in Bag(Path(sys.argv[1])).messages()))\n"
+        "sys.exit(crossover_ros.cli.main(['evaluate', sys.argv[1], '--database', '/no/such.xmap']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(bag_path)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (2, [str(3 * len(POSES))]), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "/no/such.xmap" in done.stderr
 
 
 def test_sqlite_gives_the_same_as_mcap(bag_path: Path, planted: PlantedMap, tmp_path: Path) -> None:
