@@ -156,12 +156,16 @@ def _report(
     options: DemoOptions, database_path: Path, outcome: LiveOutcome, run_key: Mapping[str, Any], console: Any
 ) -> int:
     """Figures, page and table; the exit status."""
+    from crossover_models.evaluation.events import events
     from crossover_models.evaluation.ground_truth import TRUTH, read_truth
     from crossover_models.evaluation.judgement import judge
     from crossover_models.evaluation.metrics import metrics
     from crossover_models.evaluation.results import RECORD, show_results, write_results
     from crossover_models.evaluation.run_record import read_record
     from crossover_models.map_database.store import MapDatabase
+    from crossover_ros.bag_reading import Bag
+    from crossover_ros.evidence import EvidenceCollector
+    from crossover_ros.node_settings import node_settings
 
     out = options.out
     with MapDatabase.open(database_path) as database:
@@ -182,7 +186,10 @@ def _report(
             ("Robot", f"{run_key['speed_m_s']} m/s, 16-beam lidar {run_key['lidar_hz']:g} Hz, drifting odometry"),
             ("Last diagnostics", "; ".join(f"{n}: {t}" for n, (t, _) in sorted(outcome.diagnostics.items()))),
         ]
-        write_results(out, judgement, figures, database, facts)
+        with Bag(out / RUN) as bag:
+            moments = [event.stamp_ns for event in events(judgement)]
+            evidence = EvidenceCollector(moments, node_settings(options.params).encoder).collect(bag)
+        write_results(out, judgement, figures, database, facts, evidence)
     show_results(out, figures)
     if outcome.exit_status not in (0, 130):
         console.print(f"the nodes ended with status {outcome.exit_status}; their log: {out / LOG}")

@@ -210,9 +210,12 @@ def _report(
     counts: Mapping[str, Any],
 ) -> int:
     """Judge the record where there is a truth, and leave everything in the directory of the results."""
+    from crossover_models.evaluation.events import events
     from crossover_models.evaluation.judgement import judge
     from crossover_models.evaluation.metrics import metrics, mirror_twins
     from crossover_models.evaluation.results import ESTIMATED, RECORD, show_results, write_estimated, write_results
+    from crossover_ros.bag_reading import Bag
+    from crossover_ros.evidence import EvidenceCollector
 
     out: Path = arguments.out
     if truth is None:
@@ -228,7 +231,10 @@ def _report(
         ("Map", str(arguments.database)),
         ("Latency", "computation only: a replay waits for nothing" if not arguments.live else "stamp to message"),
     )
-    write_results(out, judgement, figures, database, facts)
+    moments = [event.stamp_ns for event in events(judgement)]
+    with Bag(arguments.bag, topics) as bag:
+        evidence = EvidenceCollector(moments, settings.encoder).collect(bag)
+    write_results(out, judgement, figures, database, facts, evidence)
     show_results(out, figures, arguments.json)
     return 0
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import array
 
-import cv2
 import numpy as np
 from geometry_msgs.msg import Point, PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
-from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -16,10 +14,10 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 import crossover_ros.msg as messages
-from crossover_models.estimate import Hypothesis, LevelKey, LocalizationEstimate, LocalizationState, Retrieval
+from crossover_models.estimate import LevelKey, LocalizationEstimate, LocalizationState, Retrieval
 from crossover_models.floor_plan import FloorPlan
-from crossover_models.geometry import transform_points_se2
 from crossover_models.observation import WallSlice
+from crossover_models.plan_picture import draw_overlay
 from crossover_ros.conversions.answers import (
     header,
     occupancy_grid,
@@ -102,29 +100,3 @@ def hypothesis_markers(estimate: LocalizationEstimate) -> MarkerArray:
         label.scale.z, label.text = 0.3, f"{hypothesis.place_name or '?'} {hypothesis.probability:.2f}"
         markers += [arrow, label]
     return MarkerArray(markers=markers)
-
-
-def draw_overlay(
-    plan: FloorPlan, hypotheses: list[Hypothesis], wall_slice: WallSlice | None, width_px: int = 900
-) -> NDArray[np.uint8]:
-    """Picture (H, W, 3) RGB, y up: the plan, the wall slice at the first hypothesis, and arrows for all of them."""
-    scale = max(1, round(width_px / plan.occupancy.shape[1]))
-    gray = cv2.resize(plan.picture(), None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    picture = np.ascontiguousarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB))
-    px_per_m = scale / plan.resolution_m
-
-    def pixel(xy: NDArray[np.float64]) -> NDArray[np.int32]:
-        col = (xy[..., 0] - plan.origin_xy[0]) * px_per_m
-        row = picture.shape[0] - 1 - (xy[..., 1] - plan.origin_xy[1]) * px_per_m
-        return np.asarray(np.clip(np.stack([col, row], axis=-1), -1e6, 1e6), dtype=np.int32)
-
-    if hypotheses and wall_slice is not None:
-        for at in pixel(transform_points_se2(hypotheses[0].T_map_base, wall_slice.points)):
-            cv2.circle(picture, (int(at[0]), int(at[1])), max(1, scale // 2), (200, 30, 30), -1)
-    for k, hypothesis in reversed(list(enumerate(hypotheses))):
-        x, y, yaw = hypothesis.T_map_base
-        ends = pixel(np.array([[x, y], [x + 0.8 * np.cos(yaw), y + 0.8 * np.sin(yaw)]]))
-        color = (20, 140, 50) if k == 0 else (230, 130, 20)
-        start, end = ((int(p[0]), int(p[1])) for p in ends)
-        cv2.arrowedLine(picture, start, end, color, max(1, round(4 * hypothesis.probability)), tipLength=0.4)
-    return np.asarray(picture, dtype=np.uint8)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import PlantedPlace, asymmetric_plan, other_plan
+from browser import DESKTOP, PHONE, browser, needs_browser
+from planted import PlantedPlace, asymmetric_plan, other_plan, scan
 
 from crossover_models.estimate import (
     FailureCategory,
@@ -24,29 +23,20 @@ from crossover_models.estimate import (
     RelocalizeResponse,
     Retrieval,
 )
+from crossover_models.evaluation.events import ABSTAINED, DIVERGED, FALSE_FIX, NO_POSE, event_summary, events
+from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement, judge
 from crossover_models.evaluation.metrics import DEFINITIONS, metrics
 from crossover_models.evaluation.report import shown, verdict, write_json, write_report
+from crossover_models.evaluation.results import write_estimated
 from crossover_models.evaluation.run_record import EstimateEvent, RelocalizeEvent, RunInfo, RunRecord
-from crossover_models.evaluation.trajectory import Trajectory
+from crossover_models.evaluation.trajectory import Trajectory, write_tum
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.observation import Modality
 
 S = 10**9
 GROUND, UPPER = LevelKey("house", "L1"), LevelKey("house", "L2")
 PLANS: dict[LevelKey, FloorPlan] = {GROUND: asymmetric_plan(), UPPER: other_plan()}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
 
 
 def place(level: LevelKey, place_id: str, name: str, x0: float, y0: float, x1: float, y1: float) -> PlantedPlace:
@@ -135,7 +125,7 @@ def at(level: LevelKey, pose: np.ndarray) -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     judgement = planted_run()
-    write_report(path, judgement, metrics(judgement), PLANS, (("Seed", "7"),))
+    write_report(path, judgement, metrics(judgement), PLANS, (("Seed", "7"),), evidence_of(judgement))
     return path
 
 
@@ -166,7 +156,9 @@ def test_the_page_holds_every_figure_and_its_meaning(page: Path) -> None:
 
 def test_the_same_run_gives_the_same_bytes(page: Path, tmp_path: Path) -> None:
     judgement = planted_run()
-    write_report(tmp_path / "again.html", judgement, metrics(judgement), PLANS, (("Seed", "7"),))
+    write_report(
+        tmp_path / "again.html", judgement, metrics(judgement), PLANS, (("Seed", "7"),), evidence_of(judgement)
+    )
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
@@ -189,51 +181,86 @@ def test_the_verdict_says_what_happened() -> None:
     assert shown("pose_error_deg_median", 0.514) == "0.51°"
 
 
-PROBE = """<!DOCTYPE html><html><body style="margin:0"><iframe id="f" style="border:0;width:{width}px;height:5000px"
-srcdoc="{page}"></iframe><script>
-document.getElementById("f").addEventListener("load", async (event) => {{
-  const page = event.target.contentDocument;
-  const plots = [...page.querySelectorAll("img.plot")];
-  await Promise.all(plots.map((plot) => plot.decode()));
-  const widths = [...page.querySelectorAll("body *")].map((e) => e.getBoundingClientRect().right);
-  document.title = JSON.stringify({{
-    plots: plots.filter((p) => p.naturalWidth > 0 && p.getBoundingClientRect().width > 250).length,
-    height: page.documentElement.scrollHeight,
-    overflow: Math.max(...widths) - {width},
-    heading: page.querySelector("h1").textContent,
-  }});
-}});</script></body></html>"""
+def test_every_abstention_and_false_fix_is_an_event_of_its_kind() -> None:
+    judgement = planted_run()
+    found = events(judgement)
+    poses = [(e.kind, round(e.stamp_ns * 1e-9, 1), round(e.end_ns * 1e-9, 1)) for e in found if e.kind != ABSTAINED]
+    assert poses == [(NO_POSE, 0.0, 5.6), (FALSE_FIX, 6.0, 8.8), (NO_POSE, 9.2, 12.8)]
+    assert [e.wrong for e in found if e.kind != ABSTAINED] == [False, True, False]
+    abstained = [r for r in judgement.retrievals if r.retrieval.abstained]
+    assert sum(e.count for e in found if e.kind == ABSTAINED) == len(abstained) > 20
+    assert [e.stamp_ns for e in found] == sorted(e.stamp_ns for e in found)
+    summary = event_summary(next(e for e in found if e.wrong), judgement)
+    assert (summary["kind"], summary["from_s"], summary["count"]) == ("false fix", 6.0, 8)
+    assert summary["true_place"].startswith("g") and not summary["place"].startswith("g")
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_a_real_browser_shows_every_plot_without_an_error_or_sideways_scrolling(
+def test_a_pose_that_turns_wrong_while_announced_is_told_from_a_false_fix() -> None:
+    judgement = planted_run()
+    late = [j for j in judgement.estimates if j.event.estimate.stamp_ns >= 13 * S]
+    moved = replace(late[10], error_m=4.0)
+    run = replace(judgement, estimates=(*late[:10], moved, *late[11:]), retrievals=())
+    assert [(e.kind, e.count) for e in events(run)] == [(DIVERGED, 1)]
+    assert events(replace(run, estimates=tuple(late))) == ()
+
+
+def evidence_of(judgement: Judgement) -> dict[int, Evidence]:
+    """Something to see at every event."""
+    frame = np.full((48, 64, 3), 90, dtype=np.uint8)
+    seen = scan(PLANS[GROUND], np.array([2.5, 1.2, 0.0]), seed=0)
+    cloud = np.c_[seen.points, np.ones(len(seen.points))].astype(np.float32)
+    return {e.stamp_ns: Evidence(e.stamp_ns, frame, 0.1, cloud, seen) for e in events(judgement)}
+
+
+def test_each_event_comes_with_frame_cloud_and_plan_and_says_when_there_is_none(page: Path, tmp_path: Path) -> None:
+    text = page.read_text()
+    judgement = planted_run()
+    cards = text.split('<article class="event')[1:]
+    assert len(cards) == len(events(judgement))
+    for event, card in zip(sorted(events(judgement), key=lambda e: e.kind == ABSTAINED), cards, strict=True):
+        assert "data:image/jpeg" in card and "cloud from above" in card
+        assert card.count("data:image/png") >= 2
+        assert card.startswith(" bad") == event.wrong
+    assert "Announced" in cards[1] and "really in" in cards[1]
+    write_report(tmp_path / "bare.html", judgement, metrics(judgement), PLANS)
+    assert (tmp_path / "bare.html").read_text().count("were not kept") == len(cards)
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_a_real_browser_shows_every_picture_without_an_error_or_sideways_scrolling(
     page: Path, tmp_path: Path, width: int
 ) -> None:
-    if CHROMIUM is None:
-        pytest.skip("SKIPPED: no chromium on this machine, the report was not opened in a browser (Debian: chromium)")
-    probe = tmp_path / "probe.html"
-    source = page.read_text().replace("&", "&amp;").replace('"', "&quot;")
-    probe.write_text(PROBE.format(width=width, page=source))
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *BROWSER_FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={max(width, 500)},5000",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
+    with browser(tmp_path) as running:
+        tab = running.page(width)
+        tab.open(page.as_uri())
+        assert tab.evaluate("document.querySelector('h1').textContent") == "Planted run <1> & more"
+        tab.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        decoded = "[...document.images].map((i) => { i.loading = 'eager'; return i.decode(); })"
+        shown = tab.evaluate(
+            f"Promise.all({decoded}).then(() => [...document.images].map((i) => "
+            "[i.className, i.naturalWidth, i.getBoundingClientRect().width]))"
+        )
+        plots = [(natural, wide) for name, natural, wide in shown if name == "plot"]
+        pictures = [(natural, wide) for name, natural, wide in shown if name != "plot"]
+        assert len(plots) == 6 and all(natural > 0 and wide > 250 for natural, wide in plots)
+        assert len(pictures) > 3 * len(events(planted_run())) and all(n > 0 and w > 80 for n, w in pictures)
+        assert tab.sideways_px() <= 0
+        assert tab.errors == []
+
+
+def test_evo_reads_the_trajectories_and_agrees_on_the_error(tmp_path: Path) -> None:
+    file_interface = pytest.importorskip("evo.tools.file_interface", reason="SKIPPED: evo is not installed")
+    from evo.core import metrics as evo_metrics
+    from evo.core import sync
+
+    judgement = planted_run()
+    write_estimated(tmp_path / "estimated.tum", judgement.record)
+    write_tum(tmp_path / "true.tum", judgement.truth.stamps_ns, judgement.truth.T_map_base)
+    true, estimated = (
+        file_interface.read_tum_trajectory_file(str(tmp_path / f"{name}.tum")) for name in ("true", "estimated")
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
-    assert title is not None, done.stdout[-500:]
-    seen = json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert seen["heading"] == "Planted run <1> & more"
-    assert seen["plots"] == 6
-    assert seen["overflow"] <= 0
+    error = evo_metrics.APE(evo_metrics.PoseRelation.translation_part)
+    error.process_data(sync.associate_trajectories(true, estimated, max_diff=0.02))
+    ours = [j.error_m for j in judgement.estimates if j.localized and np.isfinite(j.error_m)]
+    assert np.median(error.error) == pytest.approx(np.median(ours), abs=0.02)

@@ -11,8 +11,11 @@ from string import Template
 from typing import Any
 
 from crossover_models.estimate import LevelKey
+from crossover_models.evaluation.events import events
+from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement
 from crossover_models.evaluation.metrics import DEFINITIONS
+from crossover_models.evaluation.report_events import event_cards
 from crossover_models.evaluation.report_page import PAGE
 from crossover_models.evaluation.report_plan import plan_svg
 from crossover_models.evaluation.report_plots import belief_svg, error_svg, latency_svg, retrieval_svg
@@ -58,6 +61,7 @@ def write_report(
     figures: Mapping[str, Any],
     plans: Mapping[LevelKey, FloorPlan],
     facts: Sequence[tuple[str, str]] = (),
+    evidence: Mapping[int, Evidence] | None = None,
 ) -> None:
     """Write the page of a run.
 
@@ -67,6 +71,7 @@ def write_report(
         figures: of :func:`crossover_models.evaluation.metrics.metrics`.
         plans: the map's plans.
         facts: what else a reader must know (name, value): seed, robot, machine.
+        evidence: sensor data at the stamps of the run's events, where the bag is at hand.
     """
     info = judgement.record.info
     levels = _levels_to_draw(judgement, plans)
@@ -94,6 +99,7 @@ def write_report(
         plots=plots,
         relocalize=_relocalizations(judgement, figures),
         fixes=_fixes(judgement),
+        events=event_cards(events(judgement), judgement, plans, evidence or {}),
         modalities=_modalities(figures),
         metrics="".join(_metric_row(key, figures.get(key)) for key in DEFINITIONS),
         facts="".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in (*facts, *_own_facts(judgement, figures))),

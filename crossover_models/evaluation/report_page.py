@@ -38,6 +38,17 @@ table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th { text-align: left; color: var(--quiet); font-weight: 500; font-size: 0.8rem; }
 th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .number { font-variant-numeric: tabular-nums; font-weight: 600; }
+h3 { font-size: 0.95rem; margin: 0 0 2px; }
+.events { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 0 24px; }
+.event { min-width: 0; border-left: 4px solid #e69f00; padding: 2px 0 2px 12px; margin: 0 0 18px; }
+.event.bad { border-color: var(--bad); }
+.event p { font-size: 0.9rem; margin: 0 0 6px; overflow-wrap: anywhere; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)); gap: 8px; }
+.pictures figure { margin: 0; }
+.pictures img { display: block; width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--line);
+  border-radius: 6px; }
+.pictures figcaption { font-size: 0.78rem; line-height: 1.3; margin-top: 2px; }
+summary { cursor: pointer; padding: 6px 0; font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 0; font-size: 0.9rem; }
 dt { color: var(--quiet); }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -70,6 +81,9 @@ dd { margin: 0; overflow-wrap: anywhere; }
 <div class="card"><h2>Retrieval by modality</h2>$modalities</div>
 <div class="card"><h2>The run</h2><dl>$facts</dl></div>
 </section>
+<section class="card"><h2>False fixes and abstentions</h2>
+<p class="quiet">Each with what the robot had before its eyes when it began: the camera frame, the cloud of the last
+metres, and the plan where it was believed to be and where it was.</p>$events</section>
 <section class="card"><h2>Every figure of report.json</h2>
 <table class="metrics"><thead><tr><th>key</th><th>value</th><th>unit</th><th>meaning</th></tr></thead>
 <tbody>$metrics</tbody></table></section>

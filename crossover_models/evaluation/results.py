@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from crossover_models.estimate import LocalizationState
+from crossover_models.evaluation.events import event_summary, events
+from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement
 from crossover_models.evaluation.metrics import DEFINITIONS
 from crossover_models.evaluation.report import TITLES, shown, verdict, write_json, write_report
@@ -46,14 +48,15 @@ def write_results(
     figures: Mapping[str, Any],
     database: MapDatabase,
     facts: Sequence[tuple[str, str]] = (),
+    evidence: Mapping[int, Evidence] | None = None,
 ) -> None:
-    """Write report.json, report.html, estimated.tum and true.tum into a directory."""
+    """Write report.json, report.html and the trajectories into a directory; see :func:`write_report`."""
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / JSON, figures)
+    write_json(out / JSON, {**figures, "events": [event_summary(event, judgement) for event in events(judgement)]})
     write_estimated(out / ESTIMATED, judgement.record)
     write_tum(out / TRUE, judgement.truth.stamps_ns, judgement.truth.T_map_base)
     plans = {level.key: database.floor_plan(level.key) for level in database.levels()}
-    write_report(out / HTML, judgement, figures, plans, facts)
+    write_report(out / HTML, judgement, figures, plans, facts, evidence)
 
 
 def show_results(out: Path, figures: Mapping[str, Any], json_path: Path | None = None) -> None:
