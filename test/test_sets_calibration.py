@@ -12,8 +12,10 @@ from crossover_models.sets.scores import ScoreNetwork, pair_index
 from crossover_models.sets.settings import SetsSettings
 
 
-def _planted(rooms: int, vectors: bool, layouts: bool) -> tuple[dict[str, Codes], dict[str, np.ndarray]]:
-    """Codes whose vectors, or layouts, are the same in every modality; the other is noise."""
+def _planted(
+    rooms: int, vectors: bool, layouts: bool, colors: bool = False
+) -> tuple[dict[str, Codes], dict[str, np.ndarray]]:
+    """Codes whose vectors, layouts or colors are the same in every modality; the others are noise."""
     g = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> torch.Tensor:
@@ -22,13 +24,15 @@ def _planted(rooms: int, vectors: bool, layouts: bool) -> tuple[dict[str, Codes]
     def unit(x: torch.Tensor) -> torch.Tensor:
         return x / x.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
 
-    same_vector, same_layout = noise(rooms, 16), noise(rooms, 2, 12, 12)
+    same_vector, same_layout, same_colors = noise(rooms, 16), noise(rooms, 2, 12, 12), noise(rooms, 8)
     codes = {}
     for item in (*MAP_ITEMS, *ROBOT_ITEMS):
         vector = same_vector + 0.3 * noise(rooms, 16) if vectors else noise(rooms, 16)
         layout = same_layout + 0.3 * noise(rooms, 2, 12, 12) if layouts else noise(rooms, 2, 12, 12)
         laid = item in ("P", "M", "F", "Pd")
-        codes[item] = Codes(unit(vector), torch.zeros(rooms, 3), unit(layout) if laid else None)
+        seen = unit(same_colors + 0.3 * noise(rooms, 8) if colors else noise(rooms, 8))
+        tinted = seen if item in ("I", "I1", "I10", "P", "Pd") else None
+        codes[item] = Codes(unit(vector), torch.zeros(rooms, 3), unit(layout) if laid else None, tinted)
     return codes, {item: np.ones(rooms, dtype=bool) for item in codes}
 
 
@@ -46,14 +50,20 @@ def test_the_part_that_tells_rooms_apart_wins() -> None:
             assert gained[0] < -0.5
 
 
+def test_colors_are_trusted_where_they_hold() -> None:
+    for hold in (True, False):
+        scores = ScoreNetwork(SetsSettings(), torch.full((3,), 0.5))
+        codes, present = _planted(24, not hold, False, hold)
+        pair, without = pair_index("I", "P"), pair_index("P", "F")
+        before = scores.log_colors[pair].item(), scores.log_colors[without].item()
+        calibrate(scores, codes, present, torch.arange(24))
+        assert (scores.log_colors[pair].item() > before[0]) == hold
+        assert abs(scores.log_colors[without].item() - before[1]) < 1e-4
+
+
 def test_rescans_are_no_negatives() -> None:
     codes, present = _planted(12, True, False)
-    twice = {
-        k: Codes(
-            c.vector.repeat(2, 1), c.attributes.repeat(2, 1), None if c.layout is None else c.layout.repeat(2, 1, 1, 1)
-        )
-        for k, c in codes.items()
-    }
+    twice = {k: Codes.joined([c, c]) for k, c in codes.items()}
     there = {k: np.tile(v, 2) for k, v in present.items()}
     as_one = calibrate(ScoreNetwork(SetsSettings(), torch.full((3,), 0.5)), twice, there, torch.arange(12).repeat(2))
     as_two = calibrate(ScoreNetwork(SetsSettings(), torch.full((3,), 0.5)), twice, there, torch.arange(24))

@@ -136,7 +136,8 @@ def test_codes_of_raw_data_are_those_of_training(
     assert encoder.interaction is not None
     for item, code in raw_codes(encoder, scene).items():
         want = expected[item]
-        logits, layouts = unpack(code.tokens[None], len(model.attributes), encoder.interaction.layout_shape)
+        known = encoder.interaction
+        logits, colors, layouts = unpack(code.tokens[None], len(model.attributes), known.colors, known.layout_shape)
         # The cache keeps halves, points on whole centimetres, CAD points in 127 steps.
         far, less = (0.05, 0.99) if cached else (1e-4, 0.9995)
         np.testing.assert_allclose(code.vector, want.vector[0].numpy(), atol=far, err_msg=item)
@@ -144,6 +145,9 @@ def test_codes_of_raw_data_are_those_of_training(
         assert (layouts is None) == (want.layout is None) == (item in "IR")
         if layouts is not None and want.layout is not None:
             assert float((layouts[0] * want.layout[0].numpy()).sum()) > less, item
+        assert (colors is None) == (want.colors is None) == (item not in "IP")
+        if colors is not None and want.colors is not None:
+            assert float((colors[0] * want.colors[0].numpy()).sum()) > less, item
 
 
 # -- properties ----------------------------------------------------------------------------------------------------

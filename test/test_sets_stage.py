@@ -184,7 +184,7 @@ def test_what_is_kept_gives_the_codes_of_the_whole_network(tmp_path: Path) -> No
     assert len(kept.clouds[0]) == 2 and len(kept.mesh[0]) == 1 and len(kept.plans[0]) == 2
     whole = all_codes(first._own, rooms.scans, first._sources)[0]
     with torch.inference_mode():
-        again = network.points_from(*kept.clouds)
+        again = network.points_from(*kept.clouds, kept.palettes)
     for row, item in ((0, "P"), (1, "Pd")):
         assert torch.allclose(again.vector[row], whole[item].vector[0], atol=1e-4), item
         assert torch.allclose(again.layout[row], whole[item].layout[0], atol=1e-4), item

@@ -10,7 +10,7 @@ import hashlib
 import struct
 from typing import Any
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x584D4150  # "XMAP", SQLite's header field for the kind of file
 PAGE_SIZE = 16384  # rows of 1-3 kB vectors: a 4 kB page holds one, and wastes the rest
 

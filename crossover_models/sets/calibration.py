@@ -1,6 +1,6 @@
-"""How much vector, attributes and layout count for each pair of modalities, fitted on validation rooms.
+"""How much vector, attributes, layout and colors count for each pair of modalities, fitted on validation rooms.
 
-In training all three see rooms that they learn by heart, so what overfits most is trusted most. Three numbers a pair,
+In training all of them see rooms that they learn by heart, so what overfits most is trusted most. Four numbers a pair,
 fitted where nothing was learned, put that right and make a score a logarithm of odds.
 """
 
@@ -29,7 +29,7 @@ _LOWEST, _HIGHEST = -4.0, 5.0
 def calibrate(
     scores: ScoreNetwork, codes: Mapping[str, Codes], present: Mapping[str, NDArray[np.bool_]], rooms: Tensor
 ) -> dict[str, float]:
-    """Fit scale, trust and layout gain of every pair of modalities in place; mean loss before and after.
+    """Fit scale, trust, layout gain and tint of every pair of modalities in place; mean loss before and after.
 
     Args:
         scores: as trained.
@@ -37,7 +37,7 @@ def calibrate(
         present: item -> (N,) which exist.
         rooms: (N,) number of each scan's room: rescans are no negatives.
     """
-    terms: dict[int, list[tuple[Tensor, Tensor, Tensor, Tensor]]] = {}
+    terms: dict[int, list[tuple[Tensor, Tensor]]] = {}
     pairs = [(a, b) for i, a in enumerate(MAP_ITEMS) for b in MAP_ITEMS[i + 1 :]]
     pairs += [(a, b) for a in ROBOT_ITEMS for b in MAP_ITEMS]
     with torch.no_grad():
@@ -47,7 +47,8 @@ def calibrate(
                 terms.setdefault(pair_index(kind_of(a), kind_of(b)), []).append(
                     _parts(scores, codes[a], codes[b], both, rooms)
                 )
-    weights = torch.stack([scores.log_scale, scores.log_trust, scores.log_layout], dim=1).detach()
+    fitted_ones = (scores.log_scale, scores.log_trust, scores.log_layout, scores.log_colors)
+    weights = torch.stack(list(fitted_ones), dim=1).detach()
     begun = weights.clone()
     weights.requires_grad_(True)
     optimizer = torch.optim.Adam([weights], lr=_RATE)
@@ -63,30 +64,30 @@ def calibrate(
         optimizer.step()
     with torch.no_grad():
         fitted = weights.clamp(_LOWEST, _HIGHEST)
-        for column, parameter in enumerate((scores.log_scale, scores.log_trust, scores.log_layout)):
+        for column, parameter in enumerate(fitted_ones):
             parameter.copy_(fitted[:, column])
     return {"before": before, "after": after}
 
 
-def _parts(
-    scores: ScoreNetwork, query: Codes, gallery: Codes, both: Tensor, rooms: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Dot products, weighed ratios and layout correlations (N, N) of scans that have both, and what is no negative."""
-    q, g = (
-        (c.vector[both], c.attributes[both], None if c.layout is None else c.layout[both]) for c in (query, gallery)
-    )
-    dots = q[0] @ g[0].T
-    ratios = torch.zeros_like(dots)
+def _parts(scores: ScoreNetwork, query: Codes, gallery: Codes, both: Tensor, rooms: Tensor) -> tuple[Tensor, Tensor]:
+    """Of scans that have both: vectors, ratios, layouts and colors compared (4, N, N); what is no negative (N, N)."""
+    q, g = (codes.mapped(lambda part: part[both]) for codes in (query, gallery))
+    dots = q.vector @ g.vector.T
+    nothing = torch.zeros_like(dots)
+    ratios, layouts, colors = nothing, nothing, nothing
     if scores.settings.objects:
-        ratios = attribute_scores(q[1], g[1], scores.rates) @ scores.log_weight.exp()
-    layouts = torch.zeros_like(dots) if q[2] is None or g[2] is None else layout_scores(q[2], g[2], REACH)
+        ratios = attribute_scores(q.attributes, g.attributes, scores.rates) @ scores.log_weight.exp()
+    if q.layout is not None and g.layout is not None:
+        layouts = layout_scores(q.layout, g.layout, REACH)
+    if q.colors is not None and g.colors is not None:
+        colors = q.colors @ g.colors.T
     same = rooms[both][:, None] == rooms[both][None, :]
-    return dots, ratios, layouts, same & ~torch.eye(len(dots), dtype=torch.bool)
+    return torch.stack([dots, ratios, layouts, colors]), same & ~torch.eye(len(dots), dtype=torch.bool)
 
 
-def _loss(weights: Tensor, parts: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    dots, ratios, layouts, closed = parts
+def _loss(weights: Tensor, parts: tuple[Tensor, Tensor]) -> Tensor:
+    terms, closed = parts
     gains = weights.clamp(_LOWEST, _HIGHEST).exp()
-    total = (gains[0] * dots + gains[1] * ratios + gains[2] * layouts).masked_fill(closed, -torch.inf)
+    total = torch.einsum("k,kqg->qg", gains, terms).masked_fill(closed, -torch.inf)
     own = torch.arange(len(total))
     return (functional.cross_entropy(total, own) + functional.cross_entropy(total.T, own)) / 2.0

@@ -201,10 +201,10 @@ class SetsEncoder:
 
     def _code(self, codes: Codes) -> Code:
         vector, attributes = _array(codes.vector[0]), _array(codes.attributes[0])
-        layout = None if codes.layout is None else _array(codes.layout[0])
-        if not all(np.isfinite(values).all() for values in (vector, attributes, layout) if values is not None):
+        layout, colors = (None if part is None else _array(part[0]) for part in (codes.layout, codes.colors))
+        if not all(np.isfinite(values).all() for values in (vector, attributes, layout, colors) if values is not None):
             raise EncoderError("embedding: not finite; the weights overflow on this input")
-        return Code(vector, pack(attributes if self._model.settings.objects else attributes[:0], layout))
+        return Code(vector, pack(attributes if self._model.settings.objects else attributes[:0], layout, colors))
 
 
 def _objects(meshes: Sequence[Mesh], poses: Sequence[NDArray[np.float64] | None]) -> tuple[SceneObject, ...]:

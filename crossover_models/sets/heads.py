@@ -17,6 +17,7 @@ from crossover_models.sets.attributes import Attributes
 from crossover_models.sets.codes import Codes
 from crossover_models.sets.inputs import padded, stacked
 from crossover_models.sets.network import OBJECT_GEOMETRY, SetsNetwork
+from crossover_models.sets.palette import COLORS
 from crossover_models.sets.stage import SetsModule, SetsStage, category_loss
 
 
@@ -26,11 +27,13 @@ class Kept:
 
     Attributes:
         clouds: of the scan and of the drive: (n, parts) and (n, C, 32, 32); n is 0 to 2.
+        palettes: of those clouds (n, 64).
         mesh: of the CAD models; n is 0 or 1.
         plans: of every drawing.
     """
 
     clouds: tuple[Tensor, Tensor]
+    palettes: Tensor
     mesh: tuple[Tensor, Tensor]
     plans: tuple[Tensor, Tensor]
 
@@ -42,13 +45,13 @@ def keep(network: SetsNetwork, scan: SceneFeatures, sources: batches.Sources) ->
     models = batches.mesh(scan, sources, None)
     with torch.inference_mode():
         none = network.laid(torch.zeros(0, 4, 64, 64), "points")
-        seen = none
+        seen, palettes = none, torch.zeros(0, COLORS)
         if there:
             coordinates, features, colors, rasters, _ = batches.cloud_tensors(there, None)
-            seen = network.point_parts(coordinates, features, colors, rasters)[:2]
+            seen, palettes = network.point_parts(coordinates, features, colors, rasters)[:2], colors
         mesh = none if models is None else network.laid(stacked([models.raster]), "points")
         plans = network.laid(torch.from_numpy(scan.plan_rasters / 255.0).float(), "plan")
-    return Kept(_plain(seen), _plain(mesh), _plain(plans))
+    return Kept(_plain(seen), palettes.clone(), _plain(mesh), _plain(plans))
 
 
 def _plain(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -91,7 +94,8 @@ class HeadsStage(SetsStage):
             codes[item] = network.images(*batches.views_tensors(seen, (first.views.shape[1], evidence)))
             present[item] = torch.tensor([v is not None for v in seen])
         chosen = [draw.row(len(k.clouds[0])) for k in kept]
-        codes["P"] = network.points_from(*_rows([k.clouds for k in kept], chosen))
+        palettes = _rows([(k.palettes, k.palettes) for k in kept], chosen)[0]
+        codes["P"] = network.points_from(*_rows([k.clouds for k in kept], chosen), palettes)
         meshes = [batches.mesh(s, self._sources, draw) for s in scans]
         shape_dim = next(iter(self._sources.shapes.values())).shape[1]
         shapes, mask, _, labels = batches.mesh_tensors(meshes, shape_dim + OBJECT_GEOMETRY, None)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.observation import Code, Modality
-from crossover_models.sets.tokens import unpack
+from crossover_models.sets.tokens import token_lengths, unpack
 
 if TYPE_CHECKING:
     from crossover_models.sets.scores import ScoreNetwork
@@ -38,19 +38,31 @@ class InteractionError(ValueError):
 
 @dataclass(frozen=True)
 class PairWeights:
-    """How much counts between two modalities: ``scale`` <v, w>, ``trust`` of attributes, ``gain`` of layouts."""
+    """How much counts between two modalities.
+
+    ``scale`` <v, w>, ``trust`` of attributes, ``gain`` of layouts, ``tint`` of colors.
+    """
 
     scale: float
     trust: float
     gain: float
+    tint: float
 
 
 @dataclass(frozen=True)
 class PreparedQuery:
-    """A query as it meets many places: vector (D,), logits (A,), every position of its layout (positions, C S S)."""
+    """A query as it meets many places.
+
+    Attributes:
+        vector: (D,).
+        logits: (A,).
+        colors: (K,) or None.
+        positions: (positions, C S S) of its layout, or None.
+    """
 
     vector: Array
     logits: Array
+    colors: Array | None
     positions: Array | None
 
 
@@ -65,6 +77,7 @@ class Interaction:
         least_probability: posteriors nearer to no or yes count as this near.
         layout_shape: (C, H, W).
         reach: cells that layouts may be shifted.
+        colors: K; 0 where colors are not compared.
     """
 
     rates: Array
@@ -73,10 +86,12 @@ class Interaction:
     least_probability: float
     layout_shape: tuple[int, int, int]
     reach: int
+    colors: int
 
     @classmethod
     def of(cls, network: ScoreNetwork) -> Interaction:
         """What a trained network scores with."""
+        from crossover_models.sets.palette import COLORS
         from crossover_models.sets.raster import CELLS
         from crossover_models.sets.scores import pair_index
         from crossover_models.sets.scoring import LEAST_PROBABILITY, REACH
@@ -85,7 +100,8 @@ class Interaction:
         for a, b in PAIRS:
             kinds = _KINDS[a], _KINDS[b]
             row = pair_index(*kinds)
-            weights = network.scale(*kinds), network.log_trust[row].exp(), network.log_layout[row].exp()
+            rest = (part[row].exp() for part in (network.log_trust, network.log_layout, network.log_colors))
+            weights = network.scale(*kinds), *rest
             pairs[a, b] = pairs[b, a] = PairWeights(*(float(w.detach()) for w in weights))
         settings = network.settings
         compared = len(network.rates) if settings.objects else 0
@@ -96,12 +112,13 @@ class Interaction:
             LEAST_PROBABILITY,
             (settings.layout_channels, CELLS // 2, CELLS // 2),
             REACH,
+            COLORS if settings.appearance else 0,
         )
 
     @property
-    def token_lengths(self) -> tuple[int, int]:
-        """T of a code without and with a layout."""
-        return len(self.rates), len(self.rates) + int(np.prod(self.layout_shape))
+    def token_lengths(self) -> tuple[int, ...]:
+        """Every T that a code may have."""
+        return token_lengths(len(self.rates), self.colors, self.layout_shape)
 
     def prepared(self, query: Code) -> PreparedQuery:
         """What is the same for all places that a query is compared with; worth keeping for several :meth:`scores`.
@@ -109,9 +126,9 @@ class Interaction:
         Raises:
             InteractionError: tokens of another length than this interaction's.
         """
-        logits, layouts = self._unpacked(query.tokens[None])
+        logits, colors, layouts = self._unpacked(query.tokens[None])
         positions = None if layouts is None else layout_positions(layouts[0], self.reach)
-        return PreparedQuery(query.vector, logits[0], positions)
+        return PreparedQuery(query.vector, logits[0], None if colors is None else colors[0], positions)
 
     def scores(
         self,
@@ -138,16 +155,18 @@ class Interaction:
         total = np.float32(pair.scale) * (vectors @ asked.vector)
         for start in range(0, len(tokens), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
-            logits, layouts = self._unpacked(tokens[rows])
+            logits, colors, layouts = self._unpacked(tokens[rows])
             if len(self.rates):
                 total[rows] += np.float32(pair.trust) * (self._ratios(asked.logits, logits) @ self.weights)
             if asked.positions is not None and layouts is not None:
                 total[rows] += np.float32(pair.gain) * layout_scores(asked.positions, layouts)
+            if asked.colors is not None and colors is not None:
+                total[rows] += np.float32(pair.tint) * (colors @ asked.colors)
         return np.asarray(total, dtype=np.float32)
 
-    def _unpacked(self, tokens: NDArray[np.int8]) -> tuple[Array, Array | None]:
+    def _unpacked(self, tokens: NDArray[np.int8]) -> tuple[Array, Array | None, Array | None]:
         try:
-            return unpack(tokens, len(self.rates), self.layout_shape)
+            return unpack(tokens, len(self.rates), self.colors, self.layout_shape)
         except ValueError as error:
             raise InteractionError(str(error)) from None
 
@@ -164,10 +183,11 @@ class Interaction:
             {
                 "rates": self.rates.tolist(),
                 "weights": self.weights.tolist(),
-                "pairs": {name: [w.scale, w.trust, w.gain] for name, w in pairs.items()},
+                "pairs": {name: [w.scale, w.trust, w.gain, w.tint] for name, w in pairs.items()},
                 "least_probability": self.least_probability,
                 "layout_shape": list(self.layout_shape),
                 "reach": self.reach,
+                "colors": self.colors,
             },
             sort_keys=True,
         )
@@ -187,18 +207,19 @@ class Interaction:
                 pairs[a, b] = pairs[b, a] = weights
             rates, weights_of = (np.array(read[name], dtype=np.float32) for name in ("rates", "weights"))
             channels, rows, cols = (int(v) for v in read["layout_shape"])
-            least, reach = float(read["least_probability"]), int(read["reach"])
+            least, reach, colors = float(read["least_probability"]), int(read["reach"]), int(read["colors"])
         except (KeyError, TypeError, ValueError) as error:
             raise InteractionError(f"interaction: not a description of one: {error!r}") from None
         if rates.ndim != 1 or rates.shape != weights_of.shape or not ((rates > 0) & (rates < 1)).all():
             raise InteractionError(
                 f"interaction: rates {rates.shape} and weights {weights_of.shape} make no attributes"
             )
-        if min(channels, rows, cols) < 1 or rows != cols or reach < 0 or not 0.0 < least < 0.5:
+        if min(channels, rows, cols) < 1 or rows != cols or min(reach, colors) < 0 or not 0.0 < least < 0.5:
             raise InteractionError(
-                f"interaction: layout_shape {[channels, rows, cols]}, reach {reach}, least_probability {least}"
+                f"interaction: layout_shape {[channels, rows, cols]}, reach {reach}, colors {colors}, "
+                f"least_probability {least}"
             )
-        return cls(rates, weights_of, pairs, least, (channels, rows, cols), reach)
+        return cls(rates, weights_of, pairs, least, (channels, rows, cols), reach, colors)
 
 
 def layout_positions(layout: Array, reach: int) -> Array:

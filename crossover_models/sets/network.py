@@ -9,37 +9,14 @@ from torch.nn import functional
 from crossover_models.encoders.front_ends import FeatureSizes
 from crossover_models.sets.cloud import CloudNetwork
 from crossover_models.sets.codes import Codes
+from crossover_models.sets.colors import ColorNetwork, pooled_palette
 from crossover_models.sets.layout import GEOMETRY, LayoutNetwork, raster_geometry
 from crossover_models.sets.palette import COLORS
 from crossover_models.sets.settings import SetsSettings
+from crossover_models.sets.standardized import Standardized
 
 VIEW_GEOMETRY = 4
 OBJECT_GEOMETRY = 5
-_LEAST_SPREAD, _MOST_DEVIATION = 1e-2, 6.0
-
-
-class Standardized(nn.Module):
-    """Inputs with the mean and the spread of the training scans taken out, each number by its own.
-
-    Frozen features share a large common part; with it every room starts out, and may end, at the same code.
-    """
-
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("spread", torch.ones(inputs))
-
-    def fit(self, rows: Tensor) -> None:
-        """Take mean and spread from rows (N, inputs)."""
-        self.mean.copy_(rows.mean(dim=0))
-        self.spread.copy_(rows.std(dim=0).clamp(min=_LEAST_SPREAD))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """(..., inputs) -> the same shape."""
-        return ((rows - self.mean) / self.spread).clamp(-_MOST_DEVIATION, _MOST_DEVIATION)
 
 
 class TokenNetwork(nn.Module):
@@ -89,6 +66,8 @@ class SetsNetwork(nn.Module):
         self.object_category = nn.Linear(width, categories)
         self.clouds = CloudNetwork(settings.backbone, categories)
         self.layouts = LayoutNetwork(settings.layout_width, settings.layout_channels)
+        # Trained before everything else, see `crossover train colors`.
+        self.colors = ColorNetwork().requires_grad_(False)
         self.plan_standardized = Standardized(sizes.plan)
         self.plan = nn.Sequential(nn.Dropout(drop), nn.Linear(sizes.plan, width), nn.GELU())
         laid = self.layouts.pooled + GEOMETRY
@@ -115,10 +94,13 @@ class SetsNetwork(nn.Module):
         self.to_vector = nn.Linear(width, settings.embedding_dim)
         self.to_attributes = nn.Linear(width, attributes)
 
-    def _codes(self, name: str, parts: list[Tensor], layout: Tensor | None = None) -> Codes:
+    def _codes(
+        self, name: str, parts: list[Tensor], layout: Tensor | None = None, colors: Tensor | None = None
+    ) -> Codes:
         hidden = self.trunks[name](torch.cat(parts, dim=1))
         vector = functional.normalize(self.to_vector(hidden), dim=1)
-        return Codes(vector, self.to_attributes(hidden), layout if self.settings.layout else None)
+        seen = self.colors(colors) if colors is not None and self.settings.appearance else None
+        return Codes(vector, self.to_attributes(hidden), layout if self.settings.layout else None, seen)
 
     def text(self, sentences: Tensor, mask: Tensor) -> Codes:
         """Sentence vectors (B, S, text) and which exist (B, S)."""
@@ -135,7 +117,8 @@ class SetsNetwork(nn.Module):
         if self.settings.appearance:
             tokens.append(colors)
             pooled += [(colors * keep).sum(dim=1) / count, (colors * keep).amax(dim=1)]
-        return self._codes("images", [self.views(torch.cat(tokens, dim=2), mask)[0], *pooled, geometry])
+        parts = [self.views(torch.cat(tokens, dim=2), mask)[0], *pooled, geometry]
+        return self._codes("images", parts, colors=pooled_palette(colors, mask))
 
     def laid(self, rasters: Tensor, kind: str) -> tuple[Tensor, Tensor]:
         """Rasters (B, channels, 64, 64) in 0..1 of "points" or "plan" -> what is pooled over them (B, n), layouts."""
@@ -162,11 +145,11 @@ class SetsNetwork(nn.Module):
             codes; logits (M, C + 1) of coarse voxels and their packed coordinates (M,), see :class:`CloudNetwork`.
         """
         parts, layout, logits, keys = self.point_parts(coordinates, features, colors, rasters)
-        return self.points_from(parts, layout), logits, keys
+        return self.points_from(parts, layout, colors), logits, keys
 
-    def points_from(self, parts: Tensor, layout: Tensor) -> Codes:
-        """Codes of what :meth:`point_parts` gave."""
-        return self._codes("points", [parts], layout)
+    def points_from(self, parts: Tensor, layout: Tensor, colors: Tensor) -> Codes:
+        """Codes of what :meth:`point_parts` gave, and of the palettes (B, 64)."""
+        return self._codes("points", [parts], layout, colors)
 
     def mesh(self, shapes: Tensor, mask: Tensor, laid: tuple[Tensor, Tensor]) -> tuple[Codes, Tensor]:
         """CAD models (B, K, shape + 5), mask (B, K), :meth:`laid` of their rasters -> codes, logits (B, K, C)."""

@@ -19,6 +19,7 @@ _MOST_SCALE = 100.0
 _FIRST_SCALE = 14.0
 _FIRST_WEIGHT = 0.15
 _FIRST_LAYOUT = 5.0
+_FIRST_COLORS = 10.0
 
 
 def pair_index(query: str, gallery: str) -> int:
@@ -27,7 +28,8 @@ def pair_index(query: str, gallery: str) -> int:
 
 
 class ScoreNetwork(nn.Module):
-    """score = scale <v, w> + sum over attributes of their log-likelihood ratios, weighted + gain layout correlation.
+    """score = scale <v, w> + sum over attributes of their log-likelihood ratios, weighted + gain layout correlation
+    + tint <c, d> of colors.
 
     The scale is CrossOver's inverse temperature, learned and kept below 100; weights are positive.
     """
@@ -43,6 +45,7 @@ class ScoreNetwork(nn.Module):
         self.log_weight = nn.Parameter(torch.full((len(rates),), math.log(_FIRST_WEIGHT)))
         self.log_trust = nn.Parameter(torch.zeros(pairs))
         self.log_layout = nn.Parameter(torch.full((pairs,), math.log(_FIRST_LAYOUT)))
+        self.log_colors = nn.Parameter(torch.full((pairs,), math.log(_FIRST_COLORS)))
 
     def scale(self, query: str, gallery: str) -> Tensor:
         """Inverse temperature of a pair, a scalar."""
@@ -57,4 +60,6 @@ class ScoreNetwork(nn.Module):
             total = total + self.log_trust[pair].exp() * (ratios @ self.log_weight.exp())
         if query.layout is not None and gallery.layout is not None:
             total = total + self.log_layout[pair].exp() * layout_scores(query.layout, gallery.layout, reach)
+        if query.colors is not None and gallery.colors is not None:
+            total = total + self.log_colors[pair].exp() * (query.colors @ gallery.colors.T)
         return total

@@ -99,7 +99,7 @@ class SetsStage:
                 code.attributes, torch.nan_to_num(answers), reduction="none"
             )
             losses.append(_ATTRIBUTES / len(codes) * (each * there).sum() / there.sum().clamp(min=1))
-        codes = {item: _gathered(code) for item, code in codes.items()}
+        codes = {item: code.mapped(gather) for item, code in codes.items()}
         present = {item: gather(mask.float()) > 0.5 for item, mask in present.items()}
         index = gather(index.float()).long()
         contrasts = [self._contrast(a, b, codes, present, index) for a, b in self._pairs]
@@ -157,10 +157,6 @@ class SetsStage:
                 inverse.append(float((1.0 / (1.0 + ranks)).mean()))
                 out[f"{query}-{gallery}_r1"] = float((ranks < 1).mean())
         return {"score": float(np.mean(inverse)), **out}
-
-
-def _gathered(code: Codes) -> Codes:
-    return Codes(gather(code.vector), gather(code.attributes), None if code.layout is None else gather(code.layout))
 
 
 def encode(
@@ -227,7 +223,8 @@ def _clouds(
         settings, zero = network.settings, torch.zeros(())
         layout = torch.zeros(len(clouds), settings.layout_channels, 32, 32) if settings.layout else None
         attributes = torch.zeros(len(clouds), network.to_attributes.out_features)
-        return Codes(torch.zeros(len(clouds), settings.embedding_dim), attributes, layout), zero
+        seen = torch.zeros(len(clouds), network.colors.dim) if settings.appearance else None
+        return Codes(torch.zeros(len(clouds), settings.embedding_dim), attributes, layout, seen), zero
     coordinates, features, colors, rasters, labels = batches.cloud_tensors(there, draw)
     code, logits, keys = network.points(coordinates, features, colors, rasters)
     extra = logits.new_zeros(())
@@ -248,8 +245,7 @@ def _clouds(
     def spread(values: Tensor) -> Tensor:
         return values.new_zeros(len(clouds), *values.shape[1:]).index_copy(0, at, values)
 
-    layout = None if code.layout is None else spread(code.layout)
-    return Codes(spread(code.vector), spread(code.attributes), layout), extra
+    return code.mapped(spread), extra
 
 
 def fit_inputs(network: SetsNetwork, scans: Sequence[SceneFeatures], sources: batches.Sources) -> None:
@@ -286,18 +282,9 @@ def all_codes(
                 parts.setdefault(item, []).append(codes[item])
                 masks.setdefault(item, []).append(present[item])
     module.train(training)
-    return {item: _joined(rows) for item, rows in parts.items()}, {
+    return {item: Codes.joined(rows) for item, rows in parts.items()}, {
         item: torch.cat(rows).numpy() for item, rows in masks.items()
     }
-
-
-def _joined(parts: Sequence[Codes]) -> Codes:
-    layouts = [p.layout for p in parts if p.layout is not None]
-    return Codes(
-        torch.cat([p.vector for p in parts]),
-        torch.cat([p.attributes for p in parts]),
-        torch.cat(layouts) if layouts else None,
-    )
 
 
 def kind_of(item: str) -> str:

@@ -23,6 +23,9 @@ def add_sets(subparsers: Any) -> None:
     parser.add_argument("--features", type=Path, required=True, metavar="DIR", help="of `crossover data features`")
     parser.add_argument("--recognizer", type=Path, required=True, metavar="FILE", help="the one of the features")
     parser.add_argument("--shapes", type=Path, required=True, metavar="FILE", help="of `crossover train shapes`")
+    parser.add_argument(
+        "--colors", type=Path, metavar="FILE", help="of `crossover train colors`; without, palettes compare as they are"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="state, log and checkpoint")
     parser.add_argument("--name", default="edge", help="of the checkpoint's files (default: edge)")
     parser.add_argument(
@@ -65,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.sets.attributes import common_attributes
     from crossover_models.sets.batches import Sources
     from crossover_models.sets.checkpoint import load_model, new_model
+    from crossover_models.sets.colors_command import load_colors
     from crossover_models.sets.heads import HeadsStage
     from crossover_models.sets.method import cad_shapes
     from crossover_models.sets.recognition import open_recognizer
@@ -98,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
         kind, begun = HeadsStage, load_model(arguments.heads_from)[0]
         for part in ("network", "scores"):
             load_strictly(getattr(model, part), getattr(begun, part).state_dict(), str(arguments.heads_from))
+    if arguments.colors is not None:
+        load_strictly(model.network.colors, load_colors(arguments.colors).state_dict(), str(arguments.colors))
     module = SetsModule(model.network, model.scores)
     stage = kind(module, train.scans, val.scans, sources, attributes, withheld, arguments.unmasked)
     key = _key(settings, recognizer.sha256, attributes.to_json(), [scan.scan_id for scan in train], arguments)
@@ -159,6 +165,7 @@ def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> s
     words += ["--unmasked"] * arguments.unmasked
     words += ["--withhold", *arguments.withhold] if arguments.withhold else []
     words += [] if arguments.heads_from is None else ["--heads-from FILE"]
+    words += [] if arguments.colors is None else ["--colors FILE"]
     words += [] if arguments.scans is None else ["--scans", str(arguments.scans)]
     changed = dict(optimization.to_mapping())
     words += [
@@ -171,6 +178,7 @@ def _command(arguments: argparse.Namespace, optimization: TrainingSettings) -> s
 def _key(settings: Any, recognizer: str, attributes: str, scans: list[str], arguments: Any) -> str:
     shapes = hashlib.sha256(arguments.shapes.read_bytes()).hexdigest()
     parts = [settings.to_mapping(), recognizer, shapes, attributes, scans, arguments.withhold, arguments.unmasked]
-    if arguments.heads_from is not None:
-        parts.append(hashlib.sha256(arguments.heads_from.read_bytes()).hexdigest())
+    for path in (arguments.heads_from, arguments.colors):
+        if path is not None:
+            parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

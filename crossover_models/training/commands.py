@@ -8,6 +8,7 @@ from typing import Any
 SUBCOMMANDS = (
     "crossover_models.training.recognizer_command:add_recognizer",
     "crossover_models.training.shapes_command:add_shapes",
+    "crossover_models.sets.colors_command:add_colors",
     "crossover_models.sets.train_command:add_sets",
     "crossover_models.training.stages.commands:add_stages",
     "crossover_models.evaluation.peers.train_command:add_peers",
