@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
@@ -19,6 +21,7 @@ from crossover_models.perception import Perception
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import embedding_message
 from crossover_ros.encoder_source import EncoderSource
+from crossover_ros.input_rates import InputRates
 from crossover_ros.managed_node import ManagedNode
 from crossover_ros.settings import EncoderNodeSettings
 from crossover_ros.transforms import TransformGate, listen
@@ -47,6 +50,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         self._frame_taken_at: dict[str, float] = {}
         self._cloud_encoded_at = self._cloud_seen_at = self._data_at = -float("inf")
         self._latency_s = self._runtime_s = 0.0
+        self._rates = InputRates()
+        self._fallback = ""
         self._inputs: list[Any] = []
         self._publisher: Any = None
         self._worker = Worker("encoder", self._work, self.work_failed)
@@ -100,6 +105,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         """Stop the worker; what was accumulated is of another time when the node goes on."""
         self._worker.stop()
         self._gate.clear()
+        self._rates.clear()
         if self._perception is not None:
             self._perception.clear()
 
@@ -125,6 +131,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
     def _on_image(self, message: Any, read: Callable[[Any], ImageObservation]) -> None:
         self.counters["images"] += 1
         self._data_at = now = time.monotonic()
+        self._rates.heard(IMAGE, now)
         camera = conversions.frame_id(message)
         if now - self._frame_taken_at.get(camera, -float("inf")) < 1.0 / self.settings.max_image_rate_hz:
             return
@@ -137,6 +144,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
     def _on_geometry(self, kind: str, message: Any) -> None:
         self.counters[kind] += 1
         self._data_at = now = time.monotonic()
+        self._rates.heard(kind, now)
         stamp, frame, s = conversions.stamp_ns(message), conversions.frame_id(message), self.settings
         if kind == CLOUD:
             self._cloud_seen_at = now
@@ -162,9 +170,11 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         elif kind == SCAN:
             message, (T_base_sensor, T_odom_base), age_s = items[-1]
             began = time.perf_counter()
-            self._publish(
-                self._perception.on_scan(conversions.read_scan(message, T_base_sensor, T_odom_base)), age_s, began
-            )
+            scan = conversions.read_scan(message, T_base_sensor, T_odom_base)
+            if not len(scan.points):
+                text = f"ranges: none of {len(message.ranges)} is between {message.range_min} and {message.range_max} m"
+                raise ObservationError(text)
+            self._publish(self._perception.on_scan(scan), age_s, began)
         else:
             read, message, age_s = items[-1]
             began = time.perf_counter()
@@ -189,6 +199,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
                 if not len(sweep.points):
                     total = sweep.not_finite
                     raise ObservationError(f"no usable point: {total} of {total} are not finite")
+                self._check_ranges(sweep)
                 observation = PointCloudObservation(sweep.stamp_ns, sweep.points, T_base_sensor, T_odom_base)
                 kept |= perception.accumulate(observation)
                 usable, newest_age_s = True, age_s
@@ -198,6 +209,14 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         if usable and (kept or silence_s >= self.settings.max_silence_s):
             self._publish(perception.encode_cloud(), newest_age_s, began)
             self._cloud_encoded_at = time.monotonic()
+
+    def _check_ranges(self, sweep: conversions.Sweep) -> None:
+        """Tell of a sweep without any return in range: bytes in the wrong order look like that, and an open field."""
+        s = self.settings.accumulation
+        reach = np.linalg.norm(sweep.points, axis=1)
+        if not ((reach >= s.min_range_m) & (reach <= s.max_range_m)).any():
+            text = f"none of {len(reach)} returns is between {s.min_range_m} and {s.max_range_m} m"
+            self.report(f"{CLOUD}_out_of_range", f"{CLOUD}: {text}; the median is at {np.median(reach):.3g} m")
 
     def _publish(self, embedding: SceneEmbedding, age_s: float, began: float) -> None:
         self._runtime_s = time.perf_counter() - began
@@ -215,9 +234,18 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
     def status(self) -> tuple[FailureCategory, str, dict[str, str]]:
         """Failure category, sentence and latencies."""
+        dropped: Counter[str] = Counter()
         for kind, count in list(self._worker.dropped.items()):
-            self.counters[f"{kind.partition(':')[0]}_dropped"] = count
+            dropped[f"{kind.partition(':')[0]}_dropped"] += count
+        self.counters |= dropped
         values = {"latency_s": f"{self._latency_s:.3f}", "runtime_s": f"{self._runtime_s:.3f}"}
+        rates, weak, bursts = self._rates.judge(time.monotonic())
+        values |= {f"{name}_hz": f"{rate:.1f}" for name, rate in rates.items()}
+        if self._source.fallback:
+            values["device"] = self._source.fallback
+            if self._source.fallback != self._fallback:
+                self._fallback = self._source.fallback
+                self.report("device_fell_back", self._fallback)
         values["busy_s"], values["waiting_for_transforms"] = f"{self._worker.busy_s:.3f}", str(len(self._gate))
         if self.failure_text:
             return FailureCategory.NO_SENSOR_DATA, f"not configured: {self.failure_text}", values
@@ -230,6 +258,10 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             return FailureCategory.NO_SENSOR_DATA, "data arrive, but none could be used so far", values
         if self.settings.overload_s < self._latency_s < 60.0:
             return FailureCategory.OVERLOAD, f"data are {self._latency_s:.1f} s old when encoded", values
+        if weak:
+            return FailureCategory.NO_SENSOR_DATA, "; ".join(weak), values
+        if bursts:
+            return FailureCategory.OVERLOAD, "; ".join(bursts), values
         return FailureCategory.HEALTHY, "", values
 
     def destroy_node(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.observation import Code
+from crossover_ros.encoder_fallback import FallbackEncoder
 
 
 class Encoder(Protocol):
@@ -46,9 +47,11 @@ class EncoderSource:
         self._load = load
         self._loaded: dict[tuple[str, str], Encoder] = {}
         self._lock = Lock()
+        # Why encoders left the device wanted; empty while they have not.
+        self.fallback = ""
 
     def get(self, checkpoint: str, device: str) -> Encoder:
-        """The encoders of a checkpoint on a device.
+        """The encoders of a checkpoint on a device; on the CPU once that device's memory is exhausted.
 
         Raises:
             ValueError, OSError: as the loader does.
@@ -56,8 +59,16 @@ class EncoderSource:
         with self._lock:
             key = (checkpoint, device)
             if key not in self._loaded:
-                self._loaded[key] = self._load(checkpoint, device)
+                self._loaded[key] = self._open(checkpoint, device)
             return self._loaded[key]
+
+    def _open(self, checkpoint: str, device: str) -> Encoder:
+        if device == "cpu":
+            return self._load(checkpoint, device)
+        return FallbackEncoder(lambda where: self._load(checkpoint, where), device, self._on_fallback)
+
+    def _on_fallback(self, text: str) -> None:
+        self.fallback = text
 
     def fingerprint(self, checkpoint: str, device: str) -> str | None:
         """Fingerprint of encoders that are loaded already, else None."""

@@ -8,7 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossover_ros.encoder_source import EncoderSource
 
 # Fast DDS' default transport loses large best-effort messages; this one lost none (images and clouds at 30 and 10 Hz).
 LARGE_DATA = "LARGE_DATA?max_msg_size=2MB&sockets_size=4MB&non_blocking=true"
@@ -53,8 +56,10 @@ def _parser(nodes: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def run(argv: Sequence[str] | None, nodes: Sequence[str]) -> int:
+def run(argv: Sequence[str] | None, nodes: Sequence[str], source: EncoderSource | None = None) -> int:
     """Start the named nodes and spin until interrupted; returns an exit status.
+
+    Encoders come from ``source`` where it is given.
 
     Status 2 for arguments or parameters that make no sense; a map that does not open keeps the process alive, as
     lifecycle managers and ``load_database`` expect.
@@ -66,7 +71,7 @@ def run(argv: Sequence[str] | None, nodes: Sequence[str]) -> int:
     try:
         arguments = _parser(nodes).parse_args(own)
         rclpy.init(args=[sys.argv[0], *ros])
-        return _spin(nodes, arguments)
+        return _spin(nodes, arguments, source)
     except (ValueError, RuntimeError) as error:
         print(f"crossover: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -85,7 +90,7 @@ def _overrides(arguments: argparse.Namespace, names: Sequence[str]) -> list[Any]
     return out
 
 
-def _spin(nodes: Sequence[str], arguments: argparse.Namespace) -> int:
+def _spin(nodes: Sequence[str], arguments: argparse.Namespace, source: EncoderSource | None) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
@@ -95,7 +100,8 @@ def _spin(nodes: Sequence[str], arguments: argparse.Namespace) -> int:
     from crossover_ros.parameters import names
     from crossover_ros.settings import EncoderNodeSettings, LocalizerNodeSettings
 
-    source, executor = EncoderSource(), SingleThreadedExecutor()
+    executor = SingleThreadedExecutor()
+    source = source or EncoderSource()
     everywhere = {*names(EncoderNodeSettings()), *names(LocalizerNodeSettings())}
     running: list[Any] = []
     try:

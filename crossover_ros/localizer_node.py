@@ -22,6 +22,7 @@ from crossover_models.observation import SceneEmbedding, WallSlice
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import read_embedding, stamped_pose
 from crossover_ros.encoder_source import EncoderSource
+from crossover_ros.input_rates import InputRates
 from crossover_ros.managed_node import NS_PER_S, OTHER_CLOCK_S, ManagedNode
 from crossover_ros.map_session import MapSession, open_map
 from crossover_ros.outputs import Outputs
@@ -31,8 +32,8 @@ from crossover_ros.transforms import TransformBroadcaster
 from crossover_ros.worker import CALL, Worker
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-# Without an odometry topic for so long, the odometry poses of the embeddings stand in.
-ODOMETRY_SILENCE_NS = 1_000_000_000
+# Where the odometry topic is behind the sensors by so much, or ahead, the odometry poses of the embeddings stand in.
+ODOMETRY_LATE_NS, ODOMETRY_AHEAD_NS = 100_000_000, 1_000_000_000
 
 
 class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
@@ -55,7 +56,9 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self._wall_slice: WallSlice | None = None
         self._slice_at = -float("inf")
         self._sensor_ns = self._odometry_ns = 0
+        self._sensor_age_s: float | None = None
         self._latency_s = 0.0
+        self._rates = InputRates()
         self._inputs: list[Any] = []
         self._broadcaster: TransformBroadcaster | None = None
         self._outputs = Outputs(self)
@@ -124,6 +127,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     def pause(self) -> None:
         """Forget waiting data; the belief stays, and so does map->odom's silence until new data come."""
         self._latest = None
+        self._rates.clear()
 
     def tear_down(self) -> None:
         """Unsubscribe and let go of the map."""
@@ -138,6 +142,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self._broadcaster = None
         self.session = self._latest = self._told = self._retrieval = self._wall_slice = None
         self._slice_at, self._sensor_ns, self._odometry_ns = -float("inf"), 0, 0
+        self._sensor_age_s = None
 
     def on_settings(self, old: LocalizerNodeSettings) -> None:
         """Hand changed settings to the core, in the worker."""
@@ -194,12 +199,17 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     # -- executor thread -------------------------------------------------------------------------------------------
 
     def _on_odometry(self, message: Any) -> None:
+        self._rates.heard("odom", time.monotonic())
         reading, s = conversions.read_odometry(message), self.settings
         if (reading.odom_frame, reading.base_frame) != (s.odom_frame, s.base_frame):
             raise conversions.ConversionError(
                 f"header.frame_id, child_frame_id: {reading.odom_frame} -> {reading.base_frame} is not the odometry "
                 f"wanted, {s.odom_frame} -> {s.base_frame} (parameters odom_frame, base_frame)"
             )
+        age_s, sensor_age_s = self.age_s(reading.stamp_ns, "odometry"), self._sensor_age_s
+        if sensor_age_s is not None and abs(age_s - sensor_age_s) > OTHER_CLOCK_S:
+            apart_s = age_s - sensor_age_s
+            raise conversions.ConversionError(f"header.stamp: {apart_s:.0f} s behind the other sensors' clock")
         self.worker.put("odometry", (reading.stamp_ns, se2_from_se3(reading.T_odom_base)), depth=1000)
 
     def _on_message(self, message: Any) -> None:
@@ -208,6 +218,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     def take(self, embedding: SceneEmbedding, age_s: float) -> None:
         """Queue an embedding, from the topic or from the encoder of the same process; the newest of a kind wins."""
         if self.active:
+            self._sensor_age_s = self.age_s(embedding.stamp_ns)
             self.worker.put(f"embedding:{embedding.modality.value}", embedding)
 
     def _on_pose(self, message: Any) -> None:
@@ -271,7 +282,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def _on_embedding(self, session: MapSession, embedding: SceneEmbedding) -> None:
         wall_slice = embedding.wall_slice
-        if wall_slice is not None and abs(embedding.stamp_ns - self._odometry_ns) > ODOMETRY_SILENCE_NS:
+        late_ns = embedding.stamp_ns - self._odometry_ns
+        if wall_slice is not None and not -ODOMETRY_AHEAD_NS < late_ns < ODOMETRY_LATE_NS:
             session.localizer.on_odometry(embedding.stamp_ns, wall_slice.T_odom_aligned)
         estimate = session.localizer.on_embedding(embedding)
         self.counters["embeddings"] += 1
@@ -360,6 +372,10 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             level = latest.best.level
             values["best"] = f"{level.building_id}/{level.level_id}/{latest.best.place_name}"
             values["probability"] = f"{latest.best.probability:.3f}"
+        rates, weak, _ = self._rates.judge(time.monotonic())
+        values |= {f"{name}_hz": f"{rate:.1f}" for name, rate in rates.items()}
+        if weak and latest.failure == FailureCategory.HEALTHY:
+            return FailureCategory.NO_SENSOR_DATA, "; ".join(weak), values
         return latest.failure, latest.message, values
 
     def destroy_node(self) -> None:

@@ -50,6 +50,8 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.failure_text = ""
         self.counters: Counter[str] = Counter()
         self._warned_at: dict[str, float] = {}
+        # The newest thing that was reported, with its time: a counter alone does not say which field was wrong.
+        self._last_fault: tuple[str, float] | None = None
         # Timers by the steady clock: with use_sim_time and no /clock, ROS time stands still.
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -87,6 +89,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Count a failure and warn of its kind, at most every few seconds."""
         self.counters[kind] += count
         now = time.monotonic()
+        self._last_fault = (text, now)
         if now - self._warned_at.get(kind, -WARN_EVERY_S) >= WARN_EVERY_S:
             self._warned_at[kind] = now
             self.get_logger().warning(f"{text} ({kind}: {self.counters[kind]} so far)")
@@ -106,11 +109,14 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def work_failed(self, kind: str, error: Exception) -> None:
         """A worker's item failed: bad data are a warning, anything else comes with its traceback."""
+        if not self.context.ok():  # Interrupted in the middle of work: nobody is left to publish to.
+            return
         kind = kind.partition(":")[0]
         if isinstance(error, ValueError):
             self.report(f"{kind}_refused", f"{kind}: {error}")
             return
         self.counters[f"{kind}_failed"] += 1
+        self._last_fault = (f"{kind}: {type(error).__name__}: {error}", time.monotonic())
         trace = "".join(traceback.format_exception(error))
         self.get_logger().error(f"{kind}: {type(error).__name__}: {error}\n{trace}")
 
@@ -118,15 +124,15 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """The node's clock; 0 while simulated time has not begun."""
         return int(self.get_clock().now().nanoseconds)
 
-    def age_s(self, stamp_ns: int) -> float:
-        """Seconds from a stamp to now, 0 while simulated time has not begun."""
+    def age_s(self, stamp_ns: int, what: str = "data") -> float:
+        """Seconds from the stamp of ``what`` to now, 0 while simulated time has not begun."""
         now = self.now_ns()
         age = (now - stamp_ns) / NS_PER_S if now else 0.0
         if abs(age) > OTHER_CLOCK_S:
             simulated = self.get_parameter("use_sim_time").value
             self.report(
                 "other_clock",
-                f"data are stamped {age:.0f} s before this node's clock: is use_sim_time={simulated} right?",
+                f"{what} are stamped {age:.0f} s before this node's clock: is use_sim_time={simulated} right?",
             )
         return age
 
@@ -144,6 +150,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
             status.level = DiagnosticStatus.WARN
         status.message = f"{category.value}: {text}" if text else category.value
         values = {"failure_category": category.value, **values, **{k: str(v) for k, v in sorted(self.counters.items())}}
+        if self._last_fault is not None:
+            text, at = self._last_fault
+            values |= {"last_fault": text, "last_fault_age_s": f"{time.monotonic() - at:.1f}"}
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         array = DiagnosticArray(status=[status])
         array.header.stamp = self.get_clock().now().to_msg()

@@ -62,6 +62,21 @@ class Supervised:
             how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             raise ChildDied(f"{self.name} died ({how}); the end of {self.log}:\n{self.tail()}")
 
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL for the child and all it started: no time to say goodbye, as when the kernel is out of memory."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines of the log."""
         text = self.log.read_text(encoding="utf-8", errors="replace")

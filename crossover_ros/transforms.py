@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 DYNAMIC_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+# A parent that came back so often is no correction.
+TWO_PARENTS = 3
 STATIC_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -60,6 +62,8 @@ class TopicSource:
     def __init__(self, node: Node, on_bad: Callable[[str], None]) -> None:
         self.buffer = TransformBuffer()
         self._on_bad = on_bad
+        # Parent, the one before, and how often it went back and forth, by child.
+        self._parents: dict[str, tuple[str, str, int]] = {}
         self._subscriptions = [
             node.create_subscription(TFMessage, "/tf", lambda m: self._take(m, False), DYNAMIC_QOS),
             node.create_subscription(TFMessage, "/tf_static", lambda m: self._take(m, True), STATIC_QOS),
@@ -74,12 +78,23 @@ class TopicSource:
         for entry in message.transforms:
             t, q = entry.transform.translation, entry.transform.rotation
             stamp_ns = entry.header.stamp.sec * 1_000_000_000 + entry.header.stamp.nanosec
+            self._watch_parent(entry.header.frame_id, entry.child_frame_id)
             try:
                 self.buffer.add(
                     entry.header.frame_id, entry.child_frame_id, stamp_ns, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w), static
                 )
             except TransformError as error:
                 self._on_bad(str(error))
+
+    def _watch_parent(self, parent: str, child: str) -> None:
+        """Tell of a frame with two parents; a change of parent for good is somebody's right."""
+        before = self._parents.get(child, ("", "", 0))
+        if parent == before[0]:
+            return
+        returns = before[2] + 1 if parent == before[1] else 0
+        self._parents[child] = (parent, before[0], returns)
+        if returns >= TWO_PARENTS:
+            self._on_bad(f"transform of {child!r}: two parents by turns, {before[0]!r} and {parent!r}")
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Array:
         """See :class:`TransformSource`."""
