@@ -13,11 +13,12 @@ from crossover_models.estimate import Hypothesis
 from crossover_models.floor_plan import OCCUPIED, UNKNOWN, FloorPlan
 from crossover_models.geometry import transform_points_se2
 from crossover_models.observation import WallSlice
+from crossover_models.palette import PLACE_COLORS, STATE_COLORS, rgb
 
 Color = tuple[int, int, int]
-# RGB, told apart by people who see no red or no green (Okabe and Ito 2008), as in the report's plots.
 WALL, FREE_SPACE, UNMAPPED = (62, 76, 89), (255, 255, 255), (228, 231, 235)
-TRUE, WRONG, SEARCHING, LOST, SEEN = (0, 114, 178), (213, 94, 0), (230, 159, 0), (204, 121, 167), (0, 158, 115)
+TRUE, WRONG, SEARCHING = (rgb(STATE_COLORS[name]) for name in ("right", "wrong", "searching"))
+SEEN = rgb(PLACE_COLORS[2])
 ARROW_M = 0.8
 
 
@@ -66,6 +67,11 @@ class PlanPicture:
         cv2.arrowedLine(self.pixels, ends[0], ends[1], color, thickness, cv2.LINE_AA, tipLength=0.4)
         cv2.circle(self.pixels, ends[0], max(2, round(0.08 * self.px_per_m)), color, -1, cv2.LINE_AA)
 
+    def draw_trail(self, points_xy: ArrayLike, color: Color) -> None:
+        """A path of positions (N, 2) as a thin line."""
+        pixels = self.at(np.asarray(points_xy, dtype=np.float64).reshape(-1, 2))
+        cv2.polylines(self.pixels, [pixels], False, color, max(1, round(0.03 * self.px_per_m)), cv2.LINE_AA)
+
     def draw_outline(self, polygon: ArrayLike, color: Color) -> None:
         """A place's outline (N, 2)."""
         thickness = max(1, round(0.06 * self.px_per_m))
@@ -73,10 +79,18 @@ class PlanPicture:
 
 
 def draw_overlay(
-    plan: FloorPlan, hypotheses: Sequence[Hypothesis], wall_slice: WallSlice | None, width_px: int = 900
+    plan: FloorPlan,
+    hypotheses: Sequence[Hypothesis],
+    wall_slice: WallSlice | None,
+    width_px: int = 900,
+    trail_xy: ArrayLike = (),
 ) -> NDArray[np.uint8]:
-    """Picture (H, W, 3) RGB, y up: the plan, the wall slice at the first hypothesis, and arrows for all of them."""
+    """Picture (H, W, 3) RGB, y up: the plan, the wall slice at the first hypothesis, and arrows for all of them.
+
+    ``trail_xy`` (N, 2) are the positions announced so far.
+    """
     picture = PlanPicture.of(plan, width_px)
+    picture.draw_trail(trail_xy, TRUE)
     if hypotheses and wall_slice is not None:
         picture.draw_slice(hypotheses[0].T_map_base, wall_slice, SEEN)
     for k, hypothesis in reversed(list(enumerate(hypotheses))):

@@ -22,6 +22,7 @@ from crossover_models.evaluation.report_plots import belief_svg, error_svg, late
 from crossover_models.evaluation.report_style import STATE_NAMES, since_start_s, standing
 from crossover_models.evaluation.trajectory import pose_error
 from crossover_models.floor_plan import FloorPlan
+from crossover_models.page_style import CSS
 
 TITLES = {
     "places": "Places",
@@ -91,6 +92,7 @@ def write_report(
     ]
     plots = "".join(_plot(title, note, svg) for (title, note), svg in zip(pictures, drawings, strict=True))
     page = Template(PAGE).substitute(
+        style=CSS,
         title=_text(info.name),
         badge='<span class="badge">simulated sensor data</span>' if info.simulated else "",
         origin="live nodes over DDS" if info.source == "nodes" else "replay through the core, without ROS",

@@ -8,16 +8,7 @@ PAGE = """<!DOCTYPE html>
 <title>$title</title>
 <link rel="icon" href="data:,">
 <style>
-:root { --ink: #1f2933; --quiet: #616e7c; --line: #e4e7eb; --paper: #f5f7fa; --good: #0072b2; --bad: #c2410c; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1240px; margin: 0 auto; padding: 20px 16px 48px; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.02rem; margin: 0 0 8px; }
-p { margin: 0 0 10px; }
-code { font: 0.88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-.quiet, figcaption { color: var(--quiet); font-size: 0.88rem; }
+$style
 .badge { display: inline-block; background: #fde68a; color: #713f12; border-radius: 999px; padding: 2px 12px;
   font-size: 0.82rem; font-weight: 600; margin-right: 8px; }
 .verdict { font-size: 1.08rem; margin: 10px 0 18px; max-width: 90ch; }
@@ -31,14 +22,10 @@ code { font: 0.88em ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: 
 .headline.bad .value { color: var(--bad); }
 .cards { columns: 480px 2; column-gap: 16px; }
 .cards .card { break-inside: avoid; margin-bottom: 16px; }
-.card { background: white; border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin: 0 0 16px;
-  min-width: 0; }
 .plot { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
 th { text-align: left; color: var(--quiet); font-weight: 500; font-size: 0.8rem; }
 th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-.number { font-variant-numeric: tabular-nums; font-weight: 600; }
-h3 { font-size: 0.95rem; margin: 0 0 2px; }
 .events { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 500px), 1fr)); gap: 0 24px; }
 .event { min-width: 0; border-left: 4px solid #e69f00; padding: 2px 0 2px 12px; margin: 0 0 18px; }
 .event.bad { border-color: var(--bad); }
@@ -49,13 +36,8 @@ h3 { font-size: 0.95rem; margin: 0 0 2px; }
   border-radius: 6px; }
 .pictures figcaption { font-size: 0.78rem; line-height: 1.3; margin-top: 2px; }
 summary { cursor: pointer; padding: 6px 0; font-weight: 600; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; margin: 0; font-size: 0.9rem; }
-dt { color: var(--quiet); }
-dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 640px) {
-  main { padding: 14px 10px 32px; }
   .headlines { grid-template-columns: 1fr 1fr; }
-  .card { padding: 12px; }
   thead { display: none; }
   tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--line); }
   td { display: grid; grid-template-columns: 6.5rem 1fr; border: 0; padding: 1px 0; }

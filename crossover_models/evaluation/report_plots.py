@@ -31,6 +31,7 @@ from crossover_models.evaluation.report_style import (
     standing,
     svg,
 )
+from crossover_models.palette import NOWHERE, OTHER_POSES
 
 
 def belief_svg(judgement: Judgement) -> str:
@@ -52,7 +53,7 @@ def belief_svg(judgement: Judgement) -> str:
             *[shares[key] for key in order],
             others,
             unknown,
-            colors=[*(color[key] for key in order), "#9aa5b1", "#e4e7eb"],
+            colors=[*(color[key] for key in order), OTHER_POSES, NOWHERE],
             labels=[*(names.get(key, key[1]) for key in order), "other poses", "nowhere in the map"],
             linewidth=0,
         )
@@ -198,7 +199,7 @@ def _draw_true_places(
             continue
         end_s = time_s[k] if k < len(true) else time_s[-1]
         where = true[begin]
-        fill = "white" if where is None else color.get(where, "#9aa5b1")
+        fill = "white" if where is None else color.get(where, OTHER_POSES)
         axes.axvspan(time_s[begin], end_s, facecolor=fill, edgecolor="white", linewidth=0.5)
         begin = k
     axes.set_yticks([])

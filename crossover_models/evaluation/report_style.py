@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from crossover_models.estimate import LocalizationState
 from crossover_models.evaluation.judgement import JudgedEstimate, Judgement
 from crossover_models.observation import Modality
+from crossover_models.palette import GRID, INK, PLACE_COLORS, QUIET, STATE_COLORS
 
-# Told apart by people who see no red or no green (Okabe and Ito 2008).
-INK, QUIET, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-STATE_COLORS = {"right": "#0072b2", "wrong": "#d55e00", "searching": "#e69f00", "lost": "#cc79a7"}
+__all__ = [
+    "GRID", "INK", "MODALITY_STYLE", "PLACE_COLORS", "QUIET", "STATE_COLORS", "STATE_NAMES", "STYLE", "WIDTH_IN",
+    "instants_s", "legend_below", "limits", "mark_calls", "since_start_s", "standing", "svg",
+]  # fmt: skip
+
 STATE_NAMES = {
     "right": "localized, right",
     "wrong": "localized, wrong",
     "searching": "best guess, not announced",
     "lost": "lost",
 }
-PLACE_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d31")
 MODALITY_STYLE = {Modality.IMAGE: ("#0072b2", "o"), Modality.POINT_CLOUD: ("#d55e00", "s"), Modality.TEXT: (INK, "^")}
 # Any: matplotlib types the keys of its settings one by one.
 STYLE: Any = {
