@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,33 +72,63 @@ def write_answers(folder: Path, record: RunRecord) -> int:
     newest = {event.estimate.stamp_ns: event.estimate for event in record.estimates}
     retrievals = sorted(record.retrievals, key=lambda r: r.stamp_ns)
     retrieved_ns = np.array([r.stamp_ns for r in retrievals], dtype=np.int64)
-    stamps: list[int] = []
-    poses: list[NDArray[np.float64]] = []
-    lines: list[str] = []
+    answers: list[Answer] = []
+    states: list[LocalizationState] = []
     for stamp_ns in sorted(newest):
         estimate = newest[stamp_ns]
         best = estimate.best
-        values: dict[str, Any] = dict.fromkeys(("building_id", "level_id", "place_id", "probability"))
-        values = {"stamp_s": stamp_ns * 1e-9, "state": estimate.state.name, **values}
+        announced = best is not None and estimate.state == LocalizationState.LOCALIZED
+        answer = Answer(stamp_ns, announced, None, "", None, None, None)
         if best is not None:
-            values.update(building_id=best.level.building_id, level_id=best.level.level_id)
-            values.update(place_id=best.place_id, probability=_bounded(best.probability))
-            if estimate.state == LocalizationState.LOCALIZED:
-                stamps.append(stamp_ns)
-                poses.append(best.T_map_base)
-                if np.isfinite(best.covariance).all() and np.linalg.eigvalsh(best.covariance)[0] > 0.0:
-                    values["covariance"] = [float(best.covariance[i, j]) for i, j in _COLUMNS]
+            answer = replace(answer, level=best.level, place_id=best.place_id, probability=_bounded(best.probability))
+            if announced:
+                answer = replace(answer, T_map_base=best.T_map_base, covariance=best.covariance)
         else:
             k = int(np.searchsorted(retrieved_ns, stamp_ns, side="right")) - 1
             if k >= 0 and retrievals[k].places:
                 first = retrievals[k].places[0]
-                values.update(building_id=first.level.building_id, level_id=first.level.level_id)
-                values.update(place_id=first.place_id, probability=_bounded(first.probability))
+                answer = replace(
+                    answer, level=first.level, place_id=first.place_id, probability=_bounded(first.probability)
+                )
+        answers.append(answer)
+        states.append(estimate.state)
+    return save_answers(folder, answers, states)
+
+
+def save_answers(folder: Path, answers: Sequence[Answer], states: Sequence[LocalizationState] | None = None) -> int:
+    """Write answers, in the order of their stamps, as the two files; returns how many poses were announced.
+
+    ``states`` are those of the estimates; by default LOCALIZED where announced, INITIALIZING elsewhere. A covariance
+    that is none is left out.
+    """
+    stamps: list[int] = []
+    poses: list[NDArray[np.float64]] = []
+    lines: list[str] = []
+    for k, answer in enumerate(answers):
+        state = LocalizationState.LOCALIZED if answer.announced else LocalizationState.INITIALIZING
+        values: dict[str, Any] = {
+            "stamp_s": answer.stamp_ns * 1e-9,
+            "state": (state if states is None else states[k]).name,
+            **dict.fromkeys(("building_id", "level_id", "place_id")),
+            "probability": answer.probability,
+        }
+        if answer.level is not None:
+            values.update(building_id=answer.level.building_id, level_id=answer.level.level_id)
+            values.update(place_id=answer.place_id)
+        if answer.announced and answer.T_map_base is not None:
+            stamps.append(answer.stamp_ns)
+            poses.append(answer.T_map_base)
+            if answer.covariance is not None and _is_covariance(answer.covariance):
+                values["covariance"] = [float(answer.covariance[i, j]) for i, j in _COLUMNS]
         lines.append(json.dumps(values, allow_nan=False) + "\n")
     folder.mkdir(parents=True, exist_ok=True)
     write_tum(folder / TRAJECTORY, stamps, np.array(poses).reshape(-1, 3))
     (folder / PLACES).write_text("".join(lines), encoding="utf-8")
     return len(poses)
+
+
+def _is_covariance(matrix: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(matrix).all() and np.linalg.eigvalsh(matrix)[0] > 0.0)
 
 
 def _bounded(probability: float) -> float | None:
