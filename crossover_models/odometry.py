@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from crossover_models.geometry import interpolate_se2
 
+# A pose this much older than the newest one came late, by another way than the newest; farther back, a clock jumped.
+LATE_NS = 1_000_000_000
 Array = NDArray[np.float64]
 
 
@@ -24,9 +26,9 @@ class OdometryHistory:
         self._poses: deque[tuple[int, Array]] = deque()
 
     def add(self, stamp_ns: int, T_odom_base: Array) -> bool:
-        """Remember a pose (3,); a repeated stamp is ignored (False), one that runs backwards starts anew."""
+        """Remember a pose (3,); one that is repeated or a little late is ignored (False), a jump back starts anew."""
         if self._poses and stamp_ns <= self._poses[-1][0]:
-            if stamp_ns == self._poses[-1][0]:
+            if self._poses[-1][0] - stamp_ns < LATE_NS:
                 return False
             self._poses.clear()
         self._poses.append((stamp_ns, np.asarray(T_odom_base, dtype=np.float64)))

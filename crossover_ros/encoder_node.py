@@ -33,6 +33,8 @@ Listener = Callable[[SceneEmbedding, float], None]
 POLL_S = 0.02
 # While clouds give walls, a planar scan would only replace them by less.
 SCAN_AFTER_CLOUD_S = 2.0
+# A sweep with a smaller share of returns in range is told of.
+USABLE_SHARE = 0.05
 # Worker queue of each sensor.
 CLOUD, SCAN, IMAGE = "points", "scan", "image"
 
@@ -211,12 +213,13 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             self._cloud_encoded_at = time.monotonic()
 
     def _check_ranges(self, sweep: conversions.Sweep) -> None:
-        """Tell of a sweep without any return in range: bytes in the wrong order look like that, and an open field."""
+        """Tell of a sweep with next to no return in range: bytes in the wrong order look so, and an open field."""
         s = self.settings.accumulation
         reach = np.linalg.norm(sweep.points, axis=1)
-        if not ((reach >= s.min_range_m) & (reach <= s.max_range_m)).any():
-            text = f"none of {len(reach)} returns is between {s.min_range_m} and {s.max_range_m} m"
-            self.report(f"{CLOUD}_out_of_range", f"{CLOUD}: {text}; the median is at {np.median(reach):.3g} m")
+        usable = int(((reach >= s.min_range_m) & (reach <= s.max_range_m)).sum())
+        if usable < USABLE_SHARE * len(reach):
+            text = f"{usable} of {len(reach)} returns are between {s.min_range_m} and {s.max_range_m} m"
+            self.report(f"{CLOUD}_out_of_range", f"{CLOUD}: {text}, the median is at {np.median(reach):.3g} m")
 
     def _publish(self, embedding: SceneEmbedding, age_s: float, began: float) -> None:
         self._runtime_s = time.perf_counter() - began

@@ -33,7 +33,7 @@ from crossover_ros.worker import CALL, Worker
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # Where the odometry topic is behind the sensors by so much, or ahead, the odometry poses of the embeddings stand in.
-ODOMETRY_LATE_NS, ODOMETRY_AHEAD_NS = 100_000_000, 1_000_000_000
+ODOMETRY_LATE_NS, ODOMETRY_AHEAD_NS = 20_000_000, 1_000_000_000
 
 
 class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
@@ -55,7 +55,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self._retrieval: Retrieval | None = None
         self._wall_slice: WallSlice | None = None
         self._slice_at = -float("inf")
-        self._sensor_ns = self._odometry_ns = 0
+        self._sensor_ns = self._odometry_ns = self._slice_ns = 0
         self._sensor_age_s: float | None = None
         self._latency_s = 0.0
         self._rates = InputRates()
@@ -141,7 +141,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self._broadcaster.destroy()
             self._broadcaster = None
         self.session = self._latest = self._told = self._retrieval = self._wall_slice = None
-        self._slice_at, self._sensor_ns, self._odometry_ns = -float("inf"), 0, 0
+        self._slice_at, self._sensor_ns, self._odometry_ns, self._slice_ns = -float("inf"), 0, 0, 0
         self._sensor_age_s = None
 
     def on_settings(self, old: LocalizerNodeSettings) -> None:
@@ -286,10 +286,15 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         if wall_slice is not None and not -ODOMETRY_AHEAD_NS < late_ns < ODOMETRY_LATE_NS:
             session.localizer.on_odometry(embedding.stamp_ns, wall_slice.T_odom_aligned)
         estimate = session.localizer.on_embedding(embedding)
+        if wall_slice is None and late_ns > ODOMETRY_LATE_NS and self._odometry_ns and self._sensor_ns:
+            # Where odometry ends, the pose is known; at the picture's stamp it is not yet.
+            known_ns = max(self._odometry_ns, self._slice_ns)
+            estimate = replace(session.localizer.estimate(known_ns), runtime_s=estimate.runtime_s)
         self.counters["embeddings"] += 1
-        self._sensor_ns = embedding.stamp_ns
+        self._sensor_ns = estimate.stamp_ns
         if wall_slice is not None:
             self._wall_slice, self._slice_at = wall_slice, time.monotonic()
+            self._slice_ns = embedding.stamp_ns
         self._publish(session, estimate)
         retrieval = session.localizer.last_retrieval
         if retrieval is not None and retrieval is not self._retrieval:

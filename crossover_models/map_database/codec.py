@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
+from crossover_models.picture_bytes import PictureError, check_picture
 
 NPY_MAGIC = b"\x93NUMPY"
 JPEG_QUALITY = 95
@@ -69,8 +70,11 @@ def decode_image(data: bytes, what: str = "image") -> NDArray[np.uint8]:
         CodecError: the bytes are neither.
     """
     try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:  # a header that promises more pixels than OpenCV will hold
+        check_picture(data, ("PNG", "JPEG"))
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except PictureError as error:
+        raise CodecError(f"{what}: not a PNG or JPEG picture: {error}") from None
+    except cv2.error:  # damaged where no header tells
         image = None
     if image is None or image.dtype != np.uint8:
         raise CodecError(f"{what}: not a PNG or JPEG picture")

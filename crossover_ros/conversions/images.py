@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from crossover_models.observation import ImageObservation
+from crossover_models.picture_bytes import PictureError, check_picture
 from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_ns
 
 Pixels = NDArray[np.uint8]
-# A header may promise what no camera has; decoding would fill the memory.
-MAX_PIXELS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -114,18 +111,9 @@ def read_compressed_image(message: Any) -> ImageObservation:
         raise ConversionError(f"format: {declared!r} is a depth image, not a picture")
     data = bytes(np.frombuffer(message.data, dtype=np.uint8))
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as header:
-            kind, (width, height) = header.format, header.size
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ConversionError(
-            f"data: {len(data)} bytes that are no JPEG, PNG or WebP picture (format {declared!r})"
-        ) from None
-    if width * height > MAX_PIXELS:
-        raise ConversionError(f"data: a {kind} of {width} x {height} pixels, more than {MAX_PIXELS}")
-    # OpenCV decodes what is left of a cut picture and fills the rest with grey.
-    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(str(kind))
-    if end is not None and end not in data[-4096:]:
-        raise ConversionError(f"data: the {kind} is cut short after {len(data)} bytes")
+        kind = check_picture(data)
+    except PictureError as error:
+        raise ConversionError(f"data: {error} (format {declared!r})") from None
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

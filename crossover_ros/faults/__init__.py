@@ -1,0 +1,1 @@
+"""Faults on purpose: what the nodes do when sensors, transforms, files and processes misbehave (simulated sensors)."""
