@@ -142,7 +142,7 @@ class Player:
             name = options.remaps.get(connection.topic, connection.topic)
             if connection.topic in self._publishers or (options.clock_hz and connection.topic == CLOCK):
                 continue
-            message_type = _message_type(connection.msgtype)
+            message_type = find_message(connection.msgtype)
             if message_type is None:
                 self.skipped.append(f"{connection.topic} ({connection.msgtype} is not installed)")
                 continue
@@ -254,7 +254,7 @@ def _is_latched(connection: Connection) -> bool:
     )
 
 
-def _message_type(name: str) -> Any | None:
+def find_message(name: str) -> Any | None:
     """Class of "package/msg/Name", or None where the package is not installed."""
     package, _, kind = name.rpartition("/")
     try:

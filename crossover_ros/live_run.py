@@ -225,6 +225,8 @@ class _Session:
         while names := self._recorder.inactive():
             self._spin()
             waited_s = time.monotonic() - began
+            if self._recorder.no_database:
+                raise LiveRunError(f"the localizer has no map: {self._recorder.no_database}")
             self._tell("start the nodes", waited_s, START_PATIENCE_S)
             if waited_s > START_PATIENCE_S:
                 told = f"; the end of {self._nodes.log}:\n{self._nodes.tail()}" if self._nodes is not None else ""

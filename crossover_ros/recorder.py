@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock
 
 import crossover_ros.msg as messages
 import crossover_ros.srv as services
-from crossover_models.estimate import RelocalizeCode, RelocalizeResponse
+from crossover_models.estimate import FailureCategory, RelocalizeCode, RelocalizeResponse
 from crossover_models.evaluation.run_record import RelocalizeEvent, RunWriter
 from crossover_ros.conversions import ConversionError
 from crossover_ros.conversions.answers import read_hypothesis, read_result, read_retrieval
@@ -43,6 +43,8 @@ class Recorder(Node):
         self.refused: Counter[str] = Counter()
         self.run_ns = 0
         self.heard_at = time.monotonic()
+        # Why the localizer has no map; empty while it has one.
+        self.no_database = ""
         self.diagnostics: dict[str, tuple[str, dict[str, str]]] = {}
         self.create_subscription(messages.LocalizationResult, "localization", self._on_result, LATCHED)
         self.create_subscription(messages.SceneRetrieval, "scene_retrieval", self._on_retrieval, RELIABLE)
@@ -109,6 +111,7 @@ class Recorder(Node):
         except ConversionError as error:
             self.refused[str(error)] += 1
             return
+        self.no_database = estimate.message if estimate.failure == FailureCategory.NO_DATABASE else ""
         if estimate.stamp_ns < self._started_ns:
             return
         self.heard_at = time.monotonic()
