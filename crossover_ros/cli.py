@@ -14,6 +14,8 @@ ROS_COMMANDS = {
     "localize": ("crossover_ros.localize", "run encoder and localizer as ROS 2 nodes in one process"),
     "encoder": ("crossover_ros.encoder_node", "run the node encoder alone"),
     "localizer": ("crossover_ros.localizer_node", "run the node localizer alone"),
+    "view": ("crossover_ros.view.main", "serve a live page: plan, belief, camera, places, latency"),
+    "record": ("crossover_ros.bag_recorder", "record what the localizer says into an MCAP bag"),
     "play": ("crossover_ros.bag_player", "replay a rosbag2 over ROS with /clock"),
 }
 # Commands beside their code, with add_command(subparsers); they import ROS only when they run.
