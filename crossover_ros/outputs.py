@@ -31,6 +31,7 @@ RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Hypotheses less probable than this only clutter a view.
 SHOWN_ABOVE = 0.01
+SHOWN_PLACES = 5
 
 
 class Outputs:
@@ -43,6 +44,7 @@ class Outputs:
         self._markers = node.create_publisher(MarkerArray, "hypotheses", RELIABLE)
         self._particles = node.create_publisher(PoseArray, "particle_cloud", RELIABLE)
         self._plan = node.create_publisher(OccupancyGrid, "floor_plan", LATCHED)
+        self._places = node.create_publisher(MarkerArray, "retrieved_places", RELIABLE)
         self._overlay = node.create_publisher(Image, "floor_plan_overlay", RELIABLE)
         self._plan_level: tuple[LevelKey, int] | None = None
 
@@ -62,6 +64,8 @@ class Outputs:
     def retrieval(self, retrieval: Retrieval, database_fingerprint: str) -> None:
         """Publish ranked places."""
         self._retrieval.publish(retrieval_message(retrieval, database_fingerprint))
+        if self._places.get_subscription_count():
+            self._places.publish(place_markers(retrieval))
 
     def floor_plan(self, level: LevelKey, plan: FloorPlan, stamp_ns: int) -> None:
         """Publish a level's plan if it is not the one published last."""
@@ -81,6 +85,26 @@ class Outputs:
         data.frombytes(picture.tobytes())
         out.data = data
         self._overlay.publish(out)
+
+
+def place_markers(retrieval: Retrieval) -> MarkerArray:
+    """A post and a label for each retrieved place, as high as it is probable; grey where retrieval abstained."""
+    markers = [Marker(action=Marker.DELETEALL)]
+    for k, place in enumerate(retrieval.places[:SHOWN_PLACES]):
+        stamped = header(retrieval.stamp_ns, place.level.map_frame)
+        color = ColorRGBA(r=0.6, g=0.6, b=0.6) if retrieval.abstained else ColorRGBA(r=0.0, g=0.62, b=0.45)
+        color.a = float(np.clip(place.probability, 0.2, 1.0))
+        height_m = max(0.1, 2.0 * float(place.probability))
+        x, y = (float(v) for v in place.position_xy)
+        post = Marker(header=stamped, ns="place", id=k, type=Marker.CYLINDER, color=color)
+        post.pose.position = Point(x=x, y=y, z=height_m / 2)
+        post.scale.x, post.scale.y, post.scale.z = 0.5, 0.5, height_m
+        label = Marker(header=stamped, ns="place name", id=k, type=Marker.TEXT_VIEW_FACING, color=color)
+        label.color = ColorRGBA(r=color.r, g=color.g, b=color.b, a=1.0)
+        label.pose.position = Point(x=x, y=y, z=height_m + 0.3)
+        label.scale.z, label.text = 0.3, f"{k + 1}. {place.name} {place.probability:.2f}"
+        markers += [post, label]
+    return MarkerArray(markers=markers)
 
 
 def hypothesis_markers(estimate: LocalizationEstimate) -> MarkerArray:

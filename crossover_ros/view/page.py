@@ -44,7 +44,7 @@ header { margin-bottom: 16px; }
 .ends { display: flex; justify-content: space-between; }
 .matches { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 10px; list-style: none;
   margin: 0 0 14px; padding: 0; }
-.matches img, .matches .blank { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover;
+.matches img, .matches .blank { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain;
   border-radius: 6px; background: var(--line); }
 .matches b { display: block; font-size: 0.85rem; line-height: 1.25; margin-top: 4px; overflow-wrap: anywhere; }
 h3 { margin-top: 4px; }
@@ -75,6 +75,11 @@ h3 { margin-top: 4px; }
   preserveAspectRatio="none"></svg>
 <div class="ends quiet"><span id="from"></span><span>share of each place over time</span><span>now</span></div>
 </section>
+<section class="card" aria-labelledby="h-latency"><h2 id="h-latency">Latency</h2>
+<p><span id="latency" class="number">-</span> <span id="latency-note" class="quiet"></span></p>
+<svg id="latencies" class="chart low" role="img" aria-label="Latency over time" viewBox="0 0 600 100"
+  preserveAspectRatio="none"></svg>
+</section>
 </div>
 <div>
 <section class="card" aria-labelledby="h-camera"><h2 id="h-camera">Camera</h2>
@@ -83,11 +88,6 @@ h3 { margin-top: 4px; }
 </section>
 <section class="card" aria-labelledby="h-places"><h2 id="h-places">Places that look like this</h2>
 <div id="places"><p class="quiet">Nothing has been looked up yet.</p></div>
-</section>
-<section class="card" aria-labelledby="h-latency"><h2 id="h-latency">Latency</h2>
-<p><span id="latency" class="number">-</span> <span id="latency-note" class="quiet"></span></p>
-<svg id="latencies" class="chart low" role="img" aria-label="Latency over time" viewBox="0 0 600 100"
-  preserveAspectRatio="none"></svg>
 </section>
 <section class="card tall" aria-labelledby="h-nodes"><h2 id="h-nodes">Nodes and data</h2><dl id="nodes"></dl></section>
 </div>

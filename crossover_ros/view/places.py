@@ -10,11 +10,11 @@ import numpy as np
 
 from crossover_models.estimate import LevelKey
 from crossover_models.map_database.store import MapDatabase
-from crossover_models.places import interior_point
 from crossover_models.plan_picture import TRUE, plan_patch
 from crossover_ros.view.board import Picture, encode
 
-WIDTH_PX, SIDE_M = 320, 10.0
+# A patch of plan is never smaller than a room, and shows a little of what is around the place.
+WIDTH_PX, LEAST_M, AROUND = 320, 6.0, 1.3
 
 
 class PlacePictures:
@@ -71,7 +71,9 @@ def _made(database: MapDatabase, level: LevelKey, place_id: str) -> Picture | No
         return None
     images = database.images(level.building_id, place_id)
     if not images:
-        patch = plan_patch(database.floor_plan(level), interior_point(place.polygon), SIDE_M, WIDTH_PX)
+        low, high = place.polygon.min(axis=0), place.polygon.max(axis=0)
+        side_m = max(LEAST_M, AROUND * float((high - low).max()))
+        patch = plan_patch(database.floor_plan(level), (low + high) / 2, side_m, WIDTH_PX)
         patch.draw_outline(place.polygon, TRUE)
         return encode(patch.pixels)
     height = round(WIDTH_PX * images[0].shape[0] / images[0].shape[1])
