@@ -29,7 +29,7 @@ PACKAGE := $(STAMPS)/package-$(call hash,$(SOURCES))
 # One thread a process: with more, the small matrices of the tests run slower, and CI machines have few cores.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test lint format types bench clean distclean
+.PHONY: help setup demo test lint format types bench faults clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ types: setup ## Check types (mypy strict, both packages)
 bench: setup ## Localize real 2D laser scans from scratch; writes build/bench/laser2d.json
 	@mkdir -p build/bench
 	$(BIN)/crossover bench laser2d --json build/bench/laser2d.json
+
+faults: setup ## Break sensors, files and processes, fuzz all readers (LONG=1 for hours); writes build/faults.json
+	$(BIN)/crossover bench faults $(if $(LONG),--long) --json build/faults.json
 
 clean: ## Remove what was built, keep .venv
 	rm -rf build install log *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

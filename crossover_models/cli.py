@@ -33,32 +33,36 @@ BENCHMARKS = (
 AddCommand = Callable[[Any], None]
 
 
-def add_commands(subparsers: Any) -> None:
-    """Add every command of the core to an argparse subparsers object."""
+def add_commands(subparsers: Any, benchmarks_beside: Sequence[AddCommand] = ()) -> None:
+    """Add every command of the core to an argparse subparsers object, and benchmarks that need more than the core."""
     for name in COMMANDS:
         import_module(name).add_command(subparsers)
     bench = subparsers.add_parser("bench", help="measure something and write it as JSON")
     benchmarks = bench.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name in BENCHMARKS:
         import_module(name).add_command(benchmarks)
+    for add_benchmark in benchmarks_beside:
+        add_benchmark(benchmarks)
 
 
-def build_parser(extra: Sequence[AddCommand] = ()) -> argparse.ArgumentParser:
-    """The whole parser; ``extra`` adds commands that need more than the core (the nodes)."""
+def build_parser(extra: Sequence[AddCommand] = (), benchmarks: Sequence[AddCommand] = ()) -> argparse.ArgumentParser:
+    """The whole parser; ``extra`` and ``benchmarks`` add what needs more than the core (the nodes)."""
     parser = argparse.ArgumentParser(
         prog="crossover", description="Say where a robot is in a known building, from whatever it has."
     )
     parser.add_argument("--version", action="version", version=f"crossover {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_commands(subparsers)
+    add_commands(subparsers, benchmarks)
     for add_command in extra:
         add_command(subparsers)
     return parser
 
 
-def main(argv: Sequence[str] | None = None, extra: Sequence[AddCommand] = ()) -> int:
+def main(
+    argv: Sequence[str] | None = None, extra: Sequence[AddCommand] = (), benchmarks: Sequence[AddCommand] = ()
+) -> int:
     """Run one command and return its exit status."""
-    arguments = build_parser(extra).parse_args(argv)
+    arguments = build_parser(extra, benchmarks).parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ ROS_COMMANDS = {
 }
 # Commands beside their code, with add_command(subparsers); they import ROS only when they run.
 MODULES = ("crossover_ros.evaluate", "crossover_ros.demo")
+BENCHMARKS = ("crossover_ros.faults.commands",)
 
 
 def _list_ros_commands(subparsers: Any) -> None:
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"crossover {given[0]}: needs ROS 2, but {error.name} is not installed", file=sys.stderr)
             return 2
         return int(module.main(given[1:]))
-    return cli.main(given, (_list_ros_commands, *(import_module(name).add_command for name in MODULES)))
+    commands = (_list_ros_commands, *(import_module(name).add_command for name in MODULES))
+    return cli.main(given, commands, [import_module(name).add_command for name in BENCHMARKS])
 
 
 if __name__ == "__main__":

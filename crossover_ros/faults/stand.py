@@ -132,6 +132,10 @@ class Stand:
         """Process id of a node."""
         return self._processes[name].pid
 
+    def alive(self, name: str) -> bool:
+        """Whether a node's process runs."""
+        return self._processes[name].alive()
+
     def dead(self) -> list[str]:
         """Names of the processes that do not run, with the end of what they said."""
         return [

@@ -214,21 +214,21 @@ def _frozen(name: str, for_s: float) -> Act:
 def processes() -> tuple[Case, ...]:
     """Processes are killed and started again at once, or stand still."""
 
-    def killed(what: str, *names: str) -> Case:
+    def killed(what: str, *names: str, recover_s: float = 10.0) -> Case:
         return Case(
             f"process: kill {what}",
             "process",
             f"SIGKILL of {' and '.join(names)}, started again at once",
             _kill(*names),
             lasts_s=0.0,
-            recover_s=10.0,
+            recover_s=recover_s,
             from_begin=True,
         )
 
     return (
         killed("encoder", "encoder"),
         killed("localizer", "localizer"),
-        killed("both", "encoder", "localizer"),
+        killed("both", "encoder", "localizer", recover_s=20.0),
         Case(
             "process: encoder frozen",
             "process",
