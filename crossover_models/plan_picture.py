@@ -84,15 +84,19 @@ def draw_overlay(
     wall_slice: WallSlice | None,
     width_px: int = 900,
     trail_xy: ArrayLike = (),
+    T_map_slice: ArrayLike | None = None,
 ) -> NDArray[np.uint8]:
-    """Picture (H, W, 3) RGB, y up: the plan, the wall slice at the first hypothesis, and arrows for all of them.
+    """Picture (H, W, 3) RGB, y up: the plan, the wall slice, and an arrow for each hypothesis.
 
-    ``trail_xy`` (N, 2) are the positions announced so far.
+    ``trail_xy`` (N, 2) are the positions announced so far; ``T_map_slice`` (3,) is where the slice was seen from, the
+    first hypothesis if not given.
     """
     picture = PlanPicture.of(plan, width_px)
     picture.draw_trail(trail_xy, TRUE)
-    if hypotheses and wall_slice is not None:
-        picture.draw_slice(hypotheses[0].T_map_base, wall_slice, SEEN)
+    if T_map_slice is None and hypotheses:
+        T_map_slice = hypotheses[0].T_map_base
+    if T_map_slice is not None and wall_slice is not None:
+        picture.draw_slice(T_map_slice, wall_slice, SEEN)
     for k, hypothesis in reversed(list(enumerate(hypotheses))):
         picture.draw_pose(hypothesis.T_map_base, TRUE if k == 0 else SEARCHING, max(0.3, hypothesis.probability))
     return picture.pixels

@@ -7,6 +7,7 @@ import array
 import numpy as np
 from geometry_msgs.msg import Point, PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -47,6 +48,7 @@ class Outputs:
         self._places = node.create_publisher(MarkerArray, "retrieved_places", RELIABLE)
         self._overlay = node.create_publisher(Image, "floor_plan_overlay", RELIABLE)
         self._plan_level: tuple[LevelKey, int] | None = None
+        self._seen: tuple[LevelKey, NDArray[np.float64], WallSlice] | None = None
 
     def result(self, estimate: LocalizationEstimate, database_fingerprint: str, age_s: float) -> None:
         """Publish the result and what shows it; the pose only while it is known."""
@@ -78,7 +80,12 @@ class Outputs:
         best = estimate.best
         if best is None or not self._overlay.get_subscription_count():
             return
-        picture = draw_overlay(plan, [h for h in estimate.hypotheses if h.level == best.level], wall_slice)
+        if wall_slice is not None and wall_slice.stamp_ns == estimate.stamp_ns:
+            # Kept with its pose: that of another moment would turn the walls.
+            self._seen = best.level, best.T_map_base, wall_slice
+        here = [h for h in estimate.hypotheses if h.level == best.level]
+        _, pose, walls = self._seen if self._seen is not None and self._seen[0] == best.level else (None, None, None)
+        picture = draw_overlay(plan, here, walls, T_map_slice=pose)
         out = Image(header=header(estimate.stamp_ns, best.level.map_frame), encoding="rgb8")
         out.height, out.width, out.step = picture.shape[0], picture.shape[1], picture.shape[1] * 3
         data = array.array("B")

@@ -34,7 +34,8 @@ from crossover_models.estimate import (
     Retrieval,
 )
 from crossover_models.observation import Modality
-from crossover_ros.view.board import Board, belief_shares
+from crossover_models.plan_picture import SEEN
+from crossover_ros.view.board import Board, Picture, belief_shares
 from crossover_ros.view.main import main
 from crossover_ros.view.node import ViewNode
 from crossover_ros.view.places import PlacePictures
@@ -73,7 +74,7 @@ def test_shares_of_places_and_of_nowhere_are_the_whole_belief() -> None:
 
 def test_a_bag_that_begins_anew_forgets_the_time_before() -> None:
     board = Board()
-    for at_s in (10.0, 11.0, 3.0, 3.5):
+    for at_s in (0.0, 10.0, 11.0, 3.0, 3.5):
         board.on_estimate(estimate(at_s, BEST), 0.1)
     assert [entry["t"] for entry in board.history()] == [3.0, 3.5]
 
@@ -93,10 +94,18 @@ def test_the_plan_is_drawn_once_for_each_change_and_follows_the_level() -> None:
     board.on_plan(L1.map_frame, PLANS[L1])
     empty = board.plan()
     assert empty is not None and board.plan() is empty
-    board.on_wall_slice(scan(PLANS[L1], np.array([2.0, 5.0, 0.0]), seed=0))
+    seen = scan(PLANS[L1], np.array([2.0, 5.0, 0.0]), seed=0)
+    board.on_wall_slice(replace(seen, stamp_ns=S))
     board.on_estimate(estimate(1.0, BEST, RIVAL), 0.1)
     drawn = board.plan()
-    assert drawn is not None and drawn.data != empty.data
+    assert drawn is not None and has_walls(drawn) and not has_walls(empty)
+    # The walls stay where they were seen from while the robot turns.
+    turned = replace(BEST, T_map_base=np.array([2.0, 5.0, 1.0]))
+    board.on_estimate(estimate(1.2, turned), 0.1)
+    later = board.plan()
+    assert later is not None
+    green = [(decoded(p.data) == GREEN).all(axis=2) for p in (drawn, later)]
+    assert (green[0] & green[1]).sum() > 0.9 * green[0].sum()
     board.on_plan(L2.map_frame, PLANS[L2])
     other = board.plan()
     assert other is not None and decoded(other.data).shape != decoded(drawn.data).shape
@@ -111,6 +120,13 @@ def test_readers_wake_when_something_changed_and_not_before() -> None:
     board.on_node("localizer", 0, "healthy")
     reader.join(20.0)
     assert woken == [1]
+
+
+GREEN = np.array(SEEN[::-1], dtype=np.uint8)
+
+
+def has_walls(picture: Picture) -> bool:
+    return bool((decoded(picture.data) == GREEN).all(axis=2).sum() > 100)
 
 
 def decoded(data: bytes) -> Any:

@@ -19,6 +19,8 @@ from crossover_models.plan_picture import draw_overlay
 
 # Estimates of which belief and latency are drawn over time, and positions of the trail.
 HISTORY, TRAIL = 600, 2000
+# Wall slices that wait for the estimate with their stamp.
+SLICES = 30
 SHOWN_PLACES = 5
 OUTSIDE = "between places"
 
@@ -42,7 +44,8 @@ class Board:
         self._trail: deque[tuple[LevelKey, float, float]] = deque(maxlen=TRAIL)
         self._plan: tuple[str, FloorPlan] | None = None
         self._estimate: LocalizationEstimate | None = None
-        self._wall_slice: WallSlice | None = None
+        self._slices: deque[WallSlice] = deque(maxlen=SLICES)
+        self._seen: tuple[str, NDArray[np.float64], WallSlice] | None = None
         self._frame: Picture | None = None
         self._drawn: tuple[Any, Picture] | None = None
         self._versions = {"plan": 0, "frame": 0}
@@ -61,10 +64,15 @@ class Board:
         }
         localized = best is not None and estimate.state == LocalizationState.LOCALIZED
         with self._changed:
+            for wall_slice in self._slices:
+                # A pose of another moment would turn the walls.
+                if best is not None and wall_slice.stamp_ns == estimate.stamp_ns:
+                    self._seen = best.level.map_frame, best.T_map_base, wall_slice
             if self._history and entry["t"] < self._history[-1]["t"] - 1.0:  # A bag began anew.
                 self._history.clear()
                 self._trail.clear()
-            self._history.append(entry)
+            if estimate.stamp_ns:  # Zero is no moment: no sensor data have come yet.
+                self._history.append(entry)
             if best is not None and localized:
                 self._trail.append((best.level, float(best.T_map_base[0]), float(best.T_map_base[1])))
             self._estimate = estimate
@@ -112,9 +120,9 @@ class Board:
             self._tell()
 
     def on_wall_slice(self, wall_slice: WallSlice) -> None:
-        """Take the walls just seen, drawn with the next estimate."""
+        """Take the walls just seen, drawn with the estimate of the same stamp."""
         with self._changed:
-            self._wall_slice = wall_slice
+            self._slices.append(wall_slice)
 
     def on_frame(self, image: NDArray[np.uint8]) -> None:
         """Take a camera frame (H, W, 3) RGB."""
@@ -162,7 +170,7 @@ class Board:
     def plan(self) -> Picture | None:
         """The plan with belief, walls seen and trail; drawn when somebody asks, once for each change."""
         with self._changed:
-            version, current, estimate, seen = self._versions["plan"], self._plan, self._estimate, self._wall_slice
+            version, current, estimate, seen = self._versions["plan"], self._plan, self._estimate, self._seen
             trail, drawn = list(self._trail), self._drawn
         if drawn is not None and drawn[0] == version:
             return drawn[1]
@@ -170,9 +178,9 @@ class Board:
             return None
         frame, plan = current
         here = [h for h in estimate.hypotheses if h.level.map_frame == frame] if estimate is not None else []
-        best_is_here = bool(here) and estimate is not None and here[0] is estimate.best
         path = [(x, y) for level, x, y in trail if level.map_frame == frame]
-        pixels = draw_overlay(plan, here, seen if best_is_here else None, trail_xy=path)
+        pose, walls = (seen[1], seen[2]) if seen is not None and seen[0] == frame else (None, None)
+        pixels = draw_overlay(plan, here, walls, trail_xy=path, T_map_slice=pose)
         picture = encode(pixels)
         with self._changed:
             self._drawn = version, picture
