@@ -16,19 +16,19 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 import crossover_ros.msg as messages
 from crossover_models.estimate import FailureCategory, LocalizationEstimate, LocalizationState, Retrieval
-from crossover_models.geometry import se2_from_se3, se3_from_se2
+from crossover_models.geometry import se2_from_se3
 from crossover_models.localizer import LocalizerError
 from crossover_models.observation import SceneEmbedding, WallSlice
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import read_embedding, stamped_pose
 from crossover_ros.encoder_source import EncoderSource
 from crossover_ros.input_rates import InputRates
-from crossover_ros.managed_node import NS_PER_S, OTHER_CLOCK_S, ManagedNode
+from crossover_ros.managed_node import OTHER_CLOCK_S, ManagedNode
 from crossover_ros.map_session import MapSession, open_map
+from crossover_ros.map_to_odom import MapToOdom
 from crossover_ros.outputs import Outputs
 from crossover_ros.services import Services
 from crossover_ros.settings import LocalizerNodeSettings
-from crossover_ros.transforms import TransformBroadcaster
 from crossover_ros.worker import CALL, Worker
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -60,7 +60,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self._latency_s = 0.0
         self._rates = InputRates()
         self._inputs: list[Any] = []
-        self._broadcaster: TransformBroadcaster | None = None
+        self._transform = MapToOdom(self)
+        self._pose_ns = 0
         self._outputs = Outputs(self)
         self.worker = Worker("localizer", self._work, self.work_failed)
         self.worker.start()
@@ -70,7 +71,6 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             if self.settings.publish_tf
             else self.create_publisher(PoseWithCovarianceStamped, "initialpose", RELIABLE)
         )
-        self.create_timer(1.0 / self.settings.transform_rate_hz, self._send_transform, clock=self.steady)
 
     @property
     def diagnostics_period_s(self) -> float:
@@ -89,8 +89,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         except (ValueError, OSError) as error:
             self._tell_no_database(str(error))
             raise
-        if self.settings.publish_tf:
-            self._broadcaster = TransformBroadcaster(self)
+        self._transform.open()
         subscriptions: list[tuple[Any, str, str, Callable[[Any], None], QoSProfile]] = [
             (Odometry, "odom", "odometry", self._on_odometry, qos_profile_sensor_data),
         ]
@@ -121,12 +120,13 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def go(self) -> None:
         """Announce the levels' frames and the state."""
-        self._send_static()
+        self._transform.send_frames(self.session)
         self.worker.call(self.publish_now)
 
     def pause(self) -> None:
         """Forget waiting data; the belief stays, and so does map->odom's silence until new data come."""
         self._latest = None
+        self._transform.withdraw()
         self._rates.clear()
 
     def tear_down(self) -> None:
@@ -137,9 +137,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        if self._broadcaster is not None:
-            self._broadcaster.destroy()
-            self._broadcaster = None
+        self._transform.close()
         self.session = self._latest = self._told = self._retrieval = self._wall_slice = None
         self._slice_at, self._sensor_ns, self._odometry_ns, self._slice_ns = -float("inf"), 0, 0, 0
         self._sensor_age_s = None
@@ -183,7 +181,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self.session, self._database = session, path
         self._retrieval = self._wall_slice = None
         self._slice_at = -float("inf")
-        self._send_static()
+        self._transform.send_frames(session)
         self.publish_now()
         return session
 
@@ -210,7 +208,9 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         if sensor_age_s is not None and abs(age_s - sensor_age_s) > OTHER_CLOCK_S:
             apart_s = age_s - sensor_age_s
             raise conversions.ConversionError(f"header.stamp: {apart_s:.0f} s behind the other sensors' clock")
-        self.worker.put("odometry", (reading.stamp_ns, se2_from_se3(reading.T_odom_base)), depth=1000)
+        T_odom_base = se2_from_se3(reading.T_odom_base)
+        self._transform.moved(T_odom_base)
+        self.worker.put("odometry", (reading.stamp_ns, T_odom_base), depth=1000)
 
     def _on_message(self, message: Any) -> None:
         self.take(read_embedding(message), float(message.age_s))
@@ -246,20 +246,6 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
         self.worker.call(place)
 
-    def _send_transform(self) -> None:
-        """map->odom of the pose announced; silent before the first fix and while it is withdrawn."""
-        latest, broadcaster, now = self._latest, self._broadcaster, self.now_ns()
-        if not self.active or broadcaster is None or latest is None or latest.T_map_odom is None or not now:
-            return
-        best = latest.best
-        if best is not None:
-            stamp_ns = now + round(self.settings.transform_tolerance * NS_PER_S)
-            broadcaster.send(best.level.map_frame, self.settings.odom_frame, stamp_ns, se3_from_se2(latest.T_map_odom))
-
-    def _send_static(self) -> None:
-        if self._broadcaster is not None and self.session is not None:
-            self._broadcaster.send_static(self.now_ns(), self.session.frames)
-
     # -- worker thread ---------------------------------------------------------------------------------------------
 
     def data_at_hand(self) -> bool:
@@ -276,7 +262,10 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         if kind == "odometry":
             for stamp_ns, T_odom_base in items:
                 session.localizer.on_odometry(stamp_ns, T_odom_base)
+                if stamp_ns < self._odometry_ns:  # A clock that ran backwards: another run.
+                    self._pose_ns = 0
                 self._odometry_ns = stamp_ns
+            self._track(session)
         else:
             self._on_embedding(session, items[-1])
 
@@ -322,8 +311,11 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             text = f"the data are {age_s:.1f} s old when answered"
             estimate = replace(estimate, failure=FailureCategory.OVERLOAD, message=text)
         self._latency_s = age_s
+        estimate = self._transform.follow(estimate)
         before, self._latest = self._latest, estimate
         self._outputs.result(estimate, session.fingerprint, age_s)
+        if estimate.state == LocalizationState.LOCALIZED:
+            self._say_pose(session, max(estimate.stamp_ns, self._pose_ns))
         best = estimate.best
         level = best.level if best is not None else (session.levels[0] if len(session.levels) == 1 else None)
         if level is not None:
@@ -331,8 +323,22 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self._outputs.floor_plan(level, plan, estimate.stamp_ns)
             self._outputs.overlay(estimate, plan, self._wall_slice)
         if estimate.T_map_odom is not None and (before is None or before.T_map_odom is None):
-            self._send_transform()
             self._advise(estimate)
+
+    def _track(self, session: MapSession) -> None:
+        """Between fixes: the announced pose, carried along odometry, at most ``pose_rate_hz`` times a second."""
+        latest, rate_hz = self._latest, self.settings.pose_rate_hz
+        if latest is None or latest.state != LocalizationState.LOCALIZED or rate_hz <= 0.0:
+            return
+        if (self._odometry_ns - self._pose_ns) * 1e-9 * rate_hz >= 1.0:
+            self._say_pose(session, self._odometry_ns)
+
+    def _say_pose(self, session: MapSession, stamp_ns: int) -> None:
+        """The pose believed at a stamp, with its covariance; its stamps never run backwards within a run."""
+        estimate = session.localizer.estimate(stamp_ns)
+        if estimate.state == LocalizationState.LOCALIZED:
+            self._pose_ns = stamp_ns
+            self._outputs.pose(estimate)
 
     def _advise(self, estimate: LocalizationEstimate) -> None:
         """Seed another localizer with a fix that is new."""
@@ -373,6 +379,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             return FailureCategory.NO_SENSOR_DATA, "no embedding yet: is the encoder running?", values
         values["state"], values["unknown_probability"] = latest.state.name, f"{latest.unknown_probability:.3f}"
         values["hypotheses"], values["scans"] = str(len(latest.hypotheses)), str(latest.scans_accumulated)
+        values["transform_lag_m"] = f"{self._transform.lag()[0]:.3f}"
         if latest.best is not None:
             level = latest.best.level
             values["best"] = f"{level.building_id}/{level.level_id}/{latest.best.place_name}"

@@ -15,7 +15,7 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 import crossover_ros.msg as messages
-from crossover_models.estimate import LevelKey, LocalizationEstimate, LocalizationState, Retrieval
+from crossover_models.estimate import LevelKey, LocalizationEstimate, Retrieval
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.observation import WallSlice
 from crossover_models.plan_picture import draw_overlay
@@ -51,17 +51,20 @@ class Outputs:
         self._seen: tuple[LevelKey, NDArray[np.float64], WallSlice] | None = None
 
     def result(self, estimate: LocalizationEstimate, database_fingerprint: str, age_s: float) -> None:
-        """Publish the result and what shows it; the pose only while it is known."""
+        """Publish the result and what shows it."""
         self._result.publish(result_message(estimate, database_fingerprint, age_s))
         best = estimate.best
-        if best is not None and estimate.state == LocalizationState.LOCALIZED:
-            pose = stamped_pose(estimate.stamp_ns, best.level.map_frame, best.T_map_base, best.covariance)
-            self._pose.publish(pose)
         if self._markers.get_subscription_count():
             self._markers.publish(hypothesis_markers(estimate))
         if best is not None and self._particles.get_subscription_count():
             poses = [pose_message(h.T_map_base) for h in estimate.hypotheses if h.level == best.level]
             self._particles.publish(PoseArray(header=header(estimate.stamp_ns, best.level.map_frame), poses=poses))
+
+    def pose(self, estimate: LocalizationEstimate) -> None:
+        """Publish the best pose; for estimates whose pose is known."""
+        best = estimate.best
+        if best is not None:
+            self._pose.publish(stamped_pose(estimate.stamp_ns, best.level.map_frame, best.T_map_base, best.covariance))
 
     def retrieval(self, retrieval: Retrieval, database_fingerprint: str) -> None:
         """Publish ranked places."""

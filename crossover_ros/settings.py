@@ -62,6 +62,17 @@ class LocalizerNodeSettings(LocalizerSettings):
     transform_rate_hz: float = setting(
         20.0, "map->odom messages a second", unit="Hz", minimum=1.0, maximum=200.0, read_only=True
     )
+    transform_correction_m_s: float = setting(
+        0.5, "speed at which map->odom follows corrections, so that the robot does not jump", unit="m/s", minimum=0.01
+    )
+    transform_correction_rad_s: float = setting(0.09, "... and turns", unit="rad/s", minimum=0.001)
+    pose_rate_hz: float = setting(
+        10.0,
+        "poses a second between fixes, carried along odometry; 0 for those of fixes only",
+        unit="Hz",
+        minimum=0.0,
+        maximum=100.0,
+    )
     advised_frame: str = setting(
         "map", "frame_id of the poses for another localizer (publish_tf false)", read_only=True
     )
