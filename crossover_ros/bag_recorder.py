@@ -18,6 +18,7 @@ from typing import Any
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from crossover_ros.bag_player import find_message
@@ -83,7 +84,7 @@ def definition(message_type: str) -> str:
     """
     try:
         text, _ = type_store().generate_msgdef(message_type, ros_version=2)
-    except KeyError:
+    except TypesysError:
         raise RecordError(f"{message_type}: its definition is not known here") from None
     own = own_definitions()
     first, *others = text.split(SEPARATOR)

@@ -46,6 +46,9 @@ ARGUMENTS = [
         default_value=str(SHARE / "config" / "qos" / "reliable_inputs.yaml"),
         description="quality of service of the nodes' inputs; empty for that of live sensors",
     ),
+    DeclareLaunchArgument(
+        "view", default_value="false", choices=["true", "false"], description="serve the live page at port 8080"
+    ),
     *(
         DeclareLaunchArgument(kind, default_value="", description=f"topic of the {kind} in the bag; empty: by type")
         for kind in KINDS
@@ -81,7 +84,10 @@ def start(context: LaunchContext) -> list[Action]:
         launch_arguments={"use_sim_time": "true"}.items(),
     )
     over = EmitEvent(event=Shutdown(reason="the evaluation is over"))
-    return [nodes, evaluation, RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=[over]))]
+    actions = [nodes, evaluation, RegisterEventHandler(OnProcessExit(target_action=evaluation, on_exit=[over]))]
+    if given("view") == "true":
+        actions.append(ExecuteProcess(cmd=[sys.executable, "-m", "crossover_ros.cli", "view"], output="screen"))
+    return actions
 
 
 def generate_launch_description() -> LaunchDescription:

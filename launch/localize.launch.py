@@ -5,6 +5,7 @@ ros2 launch crossover_ros localize.launch.py database:=building.xmap points_topi
 Every argument is listed by: ros2 launch crossover_ros localize.launch.py --show-args
 """
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -24,6 +25,7 @@ OUTPUTS = (
     "localization",
     "pose",
     "hypotheses",
+    "retrieved_places",
     "particle_cloud",
     "floor_plan",
 )
@@ -126,9 +128,12 @@ def start(context: LaunchContext) -> list[Action]:
             )
         )
     if given("record"):
-        prefix = f"/{given('namespace').strip('/')}/".replace("//", "/")
-        topics = [prefix + name for name in OUTPUTS] + ["/tf", "/tf_static", "/diagnostics"]
-        actions.append(ExecuteProcess(cmd=["ros2", "bag", "record", "-o", given("record"), *topics], output="screen"))
+        # Ours, which needs no rosbag2 and writes the definitions of the messages with their comments.
+        command = [sys.executable, "-m", "crossover_ros.cli", "record", given("record"), "--topics", *OUTPUTS]
+        command += ["/tf", "/tf_static", "/diagnostics", "--ros-args", "-p", f"use_sim_time:={given('use_sim_time')}"]
+        if given("namespace"):
+            command += ["-r", f"__ns:=/{given('namespace').strip('/')}"]
+        actions.append(ExecuteProcess(cmd=command, name="record", output="screen"))
     return actions
 
 

@@ -27,8 +27,6 @@ from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("crossover_ros"))
 KINDS = ("image", "points", "scan", "odom")
-# The executable of this package that publishes a bag; it runs by the interpreter of the launch.
-PLAY, VIEW = "play", "view"
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="rosbag2 directory (MCAP, SQLite) or ROS 1 bag"),
@@ -61,7 +59,7 @@ def start(context: LaunchContext) -> list[Action]:
 
     chosen = [word for kind in KINDS if given(kind) for word in (f"--{kind}", given(kind))]
     player = crossover(
-        PLAY, given("bag"), "--inputs", *chosen, "--rate", given("rate"), "--clock", "100", "--wait", "60"
+        "play", given("bag"), "--inputs", *chosen, "--rate", given("rate"), "--clock", "100", "--wait", "60"
     )
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "localize.launch.py")),
@@ -70,7 +68,7 @@ def start(context: LaunchContext) -> list[Action]:
     over = EmitEvent(event=Shutdown(reason="the bag is over"))
     actions = [nodes, player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[over]))]
     if given("view") == "true":
-        actions.append(crossover(VIEW))
+        actions.append(crossover("view"))
     return actions
 
 
