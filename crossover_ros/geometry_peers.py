@@ -130,9 +130,6 @@ def answer(name: str, bag_path: Path, database: Path, out: Path, seed: int = 0) 
         ValueError: the peer is not installed or broke off, or bag or map cannot be used.
         OSError: a file cannot be read or written.
     """
-    import torch
-
-    torch.set_num_threads(1)
     with MapDatabase.open(database) as opened:
         levels = opened.levels()
         plans = {level.key: opened.floor_plan(level.key) for level in levels}

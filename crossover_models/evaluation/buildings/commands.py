@@ -19,7 +19,7 @@ from crossover_models.evaluation.buildings.cases import (
     parse_building,
     plan_runs,
 )
-from crossover_models.evaluation.buildings.peers import BUILT_IN, Peer, PeerError
+from crossover_models.evaluation.buildings.peers import ALL, BUILT_IN, Peer, PeerError
 
 DEFAULT_OUT = Path("build/bench-buildings")
 QUICK_BUILDING = f"procedural:{FIRST_SEED}:1:3"
@@ -36,7 +36,8 @@ def add_command(subparsers: Any) -> None:
         "judge the answers against a truth that is not handed out. Resumes where it was interrupted.",
         epilog="A localizer is a shell command with {bag} (rosbag2 folder), {database} (map) and {out} (folder), "
         "which writes trajectory.txt (TUM, announced poses) and places.jsonl into {out}; {python} is this interpreter. "
-        f"Built in: {', '.join(BUILT_IN)}.",
+        f"Built in: {', '.join(BUILT_IN)}. KISS-Matcher and small_gicp come with the extra 'peers', MRPT as Debian's "
+        "mrpt-apps; a localizer that is not installed fails all its runs and says so.",
     )
     parser.add_argument(
         "--buildings", nargs="+", metavar="SPEC", help=f"{KINDS}; default: {' '.join(DEFAULT_BUILDINGS)}"
@@ -55,12 +56,14 @@ def add_command(subparsers: Any) -> None:
         help="command, or the name of a built-in one; repeatable; default: crossover",
     )
     parser.add_argument("--name", action="append", default=[], help="of each --localizer, in their order")
+    parser.add_argument("--peers", choices=("all",), help=f"all: {', '.join(ALL)}, before any --localizer")
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="of a run; default: 10 times its length, 120 at least"
     )
     parser.add_argument("--retry-failed", action="store_true", help="ask localizers again that failed on a run")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"maps, bags, answers, pictures ({DEFAULT_OUT})")
     parser.add_argument("--json", type=Path, help="write the figures to this file too; - for stdout")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file, for people")
     parser.add_argument("--quick", action="store_true", help=f"one run of {QUICK_S:.0f} s in a small building")
     parser.add_argument("--list", action="store_true", help="only name buildings, cases and runs")
     parser.set_defaults(run=run, resumes=True)
@@ -72,25 +75,29 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console(stderr=str(arguments.json) == "-")
     plan = _plan(arguments)
-    peers = _peers(arguments.localizer, arguments.name)
+    peers = _peers(arguments.localizer, arguments.name, arguments.peers == "all")
     if arguments.timeout is not None and not 0.0 < arguments.timeout < 1e6:
         raise PeerError(f"--timeout: must be positive, got {arguments.timeout:g}")
     if arguments.list:
         _list(plan, console)
         return 0
     found = _measure(arguments, plan, peers)
-    from crossover_models.evaluation.buildings.table import cases_table, localizers_table
+    from crossover_models.evaluation.buildings.table import cases_table, failures, localizers_tables
 
     text = json.dumps(found, indent=2, allow_nan=False) + "\n"
     _write(arguments.out / RESULTS, text)
-    console.print(localizers_table(found))
+    for table in localizers_tables(found):
+        console.print(table)
     for peer in peers:
         console.print(cases_table(found, peer.name))
-    for name, facts in found["localizers"].items():
-        for failed in facts["failed"]:
-            console.print(f"{name} failed {failed['run']}: {failed['reason']}", markup=False, soft_wrap=True)
+    for text in failures(found):
+        console.print(text, markup=False, soft_wrap=True)
     for skipped in found["skipped"]:
         console.print(f"skipped {skipped['run']}: {skipped['reason']}", markup=False, soft_wrap=True)
+    if arguments.markdown is not None:
+        from crossover_models.evaluation.buildings.markdown import results_markdown
+
+        _write(arguments.markdown, results_markdown(found))
     console.print(f"figures in {arguments.out / RESULTS}", markup=False, soft_wrap=True)
     if str(arguments.json) == "-":
         sys.stdout.write(text)
@@ -114,11 +121,15 @@ def _plan(arguments: argparse.Namespace) -> tuple[PlannedRun, ...]:
     )
 
 
-def _peers(commands: list[str], names: list[str]) -> tuple[Peer, ...]:
+def _peers(commands: list[str], names: list[str], every: bool = False) -> tuple[Peer, ...]:
+    """Localizers of the command line; ``every`` puts those of --peers all before them, each once."""
     if len(names) > len(commands):
         raise PeerError(f"--name {names[len(commands)]}: more names than localizers")
-    peers = []
-    for k, command in enumerate(commands or ["crossover"]):
+    peers = [Peer(name, BUILT_IN[name]) for name in ALL] if every else []
+    given = [command for command in commands if not every or command not in ALL]
+    if every and names and len(given) < len(commands):
+        raise PeerError("--name: with --peers all, its localizers keep their own names")
+    for k, command in enumerate(given if commands or every else ["crossover"]):
         name = names[k] if k < len(names) else command if command in BUILT_IN else f"localizer-{k + 1}"
         peers.append(Peer(name, BUILT_IN.get(command, command)))
     if len({peer.name for peer in peers}) != len(peers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shlex
@@ -17,14 +18,39 @@ from crossover_models.evaluation.buildings import watched
 from crossover_models.evaluation.buildings.judged import Cost
 
 OURS = "{python} -m crossover_ros.cli evaluate {bag} --database {database} --answers {out}"
+GEOMETRIC = "crossover_ros.geometry_peers"
 _TRIVIAL = "{{python}} -m crossover_models.evaluation.buildings.trivial {kind} {{bag}} {{database}} {{out}}"
+# Names of crossover_ros/geometry_peers.py, which cannot be imported without its package.
+GEOMETRY_PEERS = ("amcl", "likelihood-field", "likelihood-field-gated", "kiss-matcher", "small-gicp", "mrpt")
+# What --peers all stands for.
+ALL = ("crossover", *GEOMETRY_PEERS)
 BUILT_IN: Mapping[str, str] = {
     "crossover": OURS,
+    **{name: f"{{python}} -m {GEOMETRIC} {name} {{bag}} {{database}} {{out}}" for name in GEOMETRY_PEERS},
     "constant": _TRIVIAL.format(kind="constant"),
     "random-place": _TRIVIAL.format(kind="random-place"),
 }
 OUTCOME, LOG = "outcome.json", "log.txt"
 _LOG_BYTES = 20_000
+
+
+# What the geometric peers need beyond this package: distributions of the extra 'peers', programs of Debian's mrpt-apps.
+_DISTRIBUTIONS = ("kiss-matcher", "small-gicp")
+_PROGRAMS = ("pf-localization", "carmen2rawlog", "image2gridmap")
+
+
+def installed() -> dict[str, str]:
+    """Version or path of each thing that a geometric peer may need, "" where it is not installed.
+
+    A peer that failed for want of one is asked again when that has changed.
+    """
+    found = {name: shutil.which(name) or "" for name in _PROGRAMS}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
 
 
 class PeerError(ValueError):

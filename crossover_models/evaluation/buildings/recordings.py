@@ -23,15 +23,21 @@ import crossover_models
 from crossover_models.building import Building
 from crossover_models.evaluation.buildings.beside import Event, TrueRun
 from crossover_models.evaluation.buildings.cases import BuildingSpec, PlannedRun, digest
+from crossover_models.evaluation.buildings.sources import PACKAGE, modules_digest
 from crossover_models.evaluation.ground_truth import RUN, TRUTH, read_truth
 from crossover_models.map_database.sources import SURVEY_VIEWS, read_source
 
 if TYPE_CHECKING:
     from crossover_models.map_database.build import PlaceEncoder
 
-PACKAGE = Path(crossover_models.__file__).parent
-# Parts of the package that make no difference to a building, a run or a map.
+# Parts of the package that make no difference to a building or a map.
 _ELSEWHERE = ("evaluation", "training", "dataset", "reference", "registration")
+# What a run is made by; which settings localizers have, and how they encode, makes no difference to it.
+_SIMULATION = tuple(
+    f"crossover_models.{name}"
+    for name in ("simulation.run", "simulation.procedural", "simulation.twins", "map_database.sources")
+)
+_NOT_SIMULATION = tuple(f"crossover_models.{name}" for name in ("config", "encoders", "sets", "sparse"))
 Status = Callable[[str], None]
 
 
@@ -77,6 +83,7 @@ class Recorder:
         self._load_encoder = cache(encoder)
         self._status = status
         self._program = source_digest(_ELSEWHERE)
+        self._simulation = modules_digest(_SIMULATION, _NOT_SIMULATION)
         # One building at a time: the plan goes building by building.
         self._building: tuple[BuildingSpec, Building] | None = None
         self._survey: tuple[BuildingSpec, Building] | None = None
@@ -90,7 +97,7 @@ class Recorder:
             OSError: a file cannot be written.
         """
         map_key = digest([run.building.key(), dict(run.case.defects), run.seed, self._program])
-        bag_key = digest([run.building.key(), dict(run.settings), self._program])
+        bag_key = digest([run.building.key(), dict(run.settings), self._simulation])
         database, scale = self._map(run, map_key)
         bag, truth = self._out / "bags" / bag_key, self._out / "truth" / bag_key
         facts = _read_json(truth / "bag.json")

@@ -17,14 +17,14 @@ from crossover_models.evaluation.buildings.answers import AnswersError, read_ans
 from crossover_models.evaluation.buildings.cases import CASES, PlannedRun, digest
 from crossover_models.evaluation.buildings.intervals import METHOD, RESAMPLES, bootstrap
 from crossover_models.evaluation.buildings.judged import JudgedRun, judge_run
-from crossover_models.evaluation.buildings.peers import Peer, answer_with
+from crossover_models.evaluation.buildings.peers import GEOMETRIC, Peer, answer_with, installed
 from crossover_models.evaluation.buildings.recordings import (
-    PACKAGE,
     Recording,
     Unfit,
     read_true_run,
     source_digest,
 )
+from crossover_models.evaluation.buildings.sources import PACKAGE, modules_digest
 from crossover_models.evaluation.buildings.summary import (
     DEFINITIONS,
     SUMMARY_KEYS,
@@ -39,6 +39,8 @@ from crossover_models.evaluation.buildings.summary import (
 # Parts of the program that a localizer does not run.
 _ELSEWHERE = ("simulation", "training", "dataset", "reference", "evaluation/buildings")
 _WITHIN = ("answers.py", "trivial.py")
+# What geometric peers import for its types alone.
+_NOT_GEOMETRIC = tuple(f"crossover_models.{name}" for name in ("dataset", "encoders", "sets", "sparse"))
 # A localizer that needs longer than this many times the run has not localized anybody.
 TIMEOUT_FACTOR, TIMEOUT_LEAST_S = 10.0, 120.0
 _LARGE_BYTES = 200_000_000
@@ -136,7 +138,9 @@ def tools_digest(command: str) -> str:
     Every word that is a file (or a program in PATH) counts with its content; a command of ours with all its sources.
     """
     sums: list[object] = []
-    if "crossover" in command:
+    if GEOMETRIC in command:
+        sums += [modules_digest((GEOMETRIC,), _NOT_GEOMETRIC), installed()]
+    elif "crossover" in command:
         roots = [PACKAGE, PACKAGE.parent / "crossover_ros"]
         sums.append(source_digest(_ELSEWHERE, tuple(root for root in roots if root.is_dir())))
         # Of this folder only what runs in the localizer's process: another judge is no other localizer.

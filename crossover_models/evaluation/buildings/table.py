@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -52,9 +52,20 @@ CASES_CAPTION = (
 )
 
 
-def localizers_table(results: Mapping[str, Any]) -> Table:
-    """A column a localizer over all runs, beside the targets; simulated data are called simulated."""
-    found = {name: facts["figures"] for name, facts in results["localizers"].items()}
+# More localizers than this side by side do not fit a terminal of 80 columns.
+BESIDE = 3
+
+
+def localizers_tables(results: Mapping[str, Any]) -> list[Table]:
+    """A column a localizer over all runs, beside the targets, :data:`BESIDE` of them in a table."""
+    names = list(results["localizers"])
+    return [localizers_table(results, names[k : k + BESIDE]) for k in range(0, len(names), BESIDE)]
+
+
+def localizers_table(results: Mapping[str, Any], names: Sequence[str] | None = None) -> Table:
+    """As :func:`localizers_tables`, one for these names; simulated data are called simulated."""
+    wanted = list(results["localizers"]) if names is None else names
+    found = {name: results["localizers"][name]["figures"] for name in wanted}
     return _table("Known buildings, simulated: all localizers on the same bags", found, targets=True)
 
 
@@ -77,6 +88,20 @@ def cases_table(results: Mapping[str, Any], name: str) -> Table:
     return table
 
 
+def failures(results: Mapping[str, Any]) -> list[str]:
+    """One line for each way in which a localizer failed, with the runs it happened in."""
+    out = []
+    for name, facts in results["localizers"].items():
+        by_reason: dict[str, list[str]] = {}
+        for failed in facts["failed"]:
+            by_reason.setdefault(failed["reason"], []).append(failed["run"])
+        total = facts["figures"]["runs"]
+        for reason, runs in by_reason.items():
+            where = runs[0] if len(runs) == 1 else f"{len(runs)} of {total} runs, first {runs[0]}"
+            out.append(f"{name} failed {where}: {reason}")
+    return out
+
+
 def _table(title: str, columns: Mapping[str, Mapping[str, Any]], targets: bool) -> Table:
     table = Table(title=title, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("figure", no_wrap=True)
@@ -86,14 +111,15 @@ def _table(title: str, columns: Mapping[str, Mapping[str, Any]], targets: bool) 
         table.add_column(name.replace("-", "-\n"), justify="right")
     for group in ROWS:
         for key, name, digits in group:
-            cells = [_cell(figures, key, digits) for figures in columns.values()]
-            if targets or any(cell != "-" for cell in cells):
-                table.add_row(name, *([_target(key, digits)] if targets else []), *cells)
+            cells = [cell(figures, key, digits) for figures in columns.values()]
+            if targets or any(text != "-" for text in cells):
+                table.add_row(name, *([target(key, digits)] if targets else []), *cells)
         table.add_section()
     return table
 
 
-def _cell(figures: Mapping[str, Any], key: str, digits: int | str) -> str:
+def cell(figures: Mapping[str, Any], key: str, digits: int | str) -> str:
+    """A figure of :data:`ROWS` as text, "-" where it does not exist."""
     if key != "ellipse":
         return _shown(figures[key], digits)
     major, minor = figures["ellipse_major_m"], figures["ellipse_minor_m"]
@@ -106,7 +132,8 @@ def _shown(value: float | None, digits: int | str) -> str:
     return f"{100.0 * value:.1f}" if digits == "%" else f"{value:.{digits}f}"
 
 
-def _target(key: str, digits: int | str) -> str:
+def target(key: str, digits: int | str) -> str:
+    """The target of a figure as text, "" where it has none."""
     if key == "false_fixes":
         return f"{100 * FALSE_FIXES_PER_RUN_TARGET:.0f} in 100 runs"
     if key not in TARGETS:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 
 def kld_sample_size(bins: ArrayLike, epsilon: float, delta: float) -> NDArray[np.float64]:
@@ -17,7 +18,7 @@ def kld_sample_size(bins: ArrayLike, epsilon: float, delta: float) -> NDArray[np
     k = np.asarray(bins, dtype=np.float64) - 1.0
     positive = np.maximum(k, 1.0)
     spread = 2.0 / (9.0 * positive)
-    size = positive / (2.0 * epsilon) * (1.0 - spread + np.sqrt(spread) * norm.isf(delta)) ** 3
+    size = positive / (2.0 * epsilon) * (1.0 - spread + np.sqrt(spread) * NormalDist().inv_cdf(1.0 - delta)) ** 3
     return np.where(k >= 1.0, size, 1.0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 
 from crossover_models.config import RegistrationSettings
 from crossover_models.estimate import PoseFit
@@ -29,6 +30,8 @@ def plain_settings() -> RegistrationSettings:
 
 def likelihood_field(views: Iterable[View], where: PeerMap, seed: int = 0, gated: bool = False) -> Iterator[Answer]:
     """Announce the best pose of the newest match, always, or (``gated``) only where score and lead suffice."""
+    # As everywhere in this package: more threads are slower beside other work.
+    torch.set_num_threads(1)
     settings = plain_settings()
     matcher = PlanMatcher(where.plans, settings)
     matched_ns: int | None = None

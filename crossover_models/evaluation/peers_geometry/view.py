@@ -53,14 +53,15 @@ class View:
     def scan_xy(self) -> Array:
         """(N, 2) end points of the scan in base_link's planar frame, m."""
         hit = np.isfinite(self.ranges_m)
-        angle = bearings()[hit]
-        directions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        return (self.ranges_m[hit, None] * directions).astype(np.float64)
+        angle: Array = bearings()[hit]
+        distance: Array = self.ranges_m[hit]
+        return np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=1)
 
 
 def bearings() -> Array:
     """(BEAMS,) bearings of a scan's beams, rad, from just above -pi to just below pi."""
-    return (np.arange(BEAMS) + 0.5) * (2.0 * np.pi / BEAMS) - np.pi
+    middles: Array = np.arange(BEAMS, dtype=np.float64) + 0.5
+    return middles * (2.0 * np.pi / BEAMS) - np.pi
 
 
 def planar_scan(points: NDArray[np.floating], low_m: float, high_m: float) -> Array:
