@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from crossover_models.accumulation import CloudAccumulator, wall_slice
 from crossover_models.evaluation.evidence import Evidence
+from crossover_models.geometry import relative_se2, se2_from_se3
 from crossover_models.observation import ObservationError, PointCloudObservation, WallSlice
 from crossover_ros.bag_reading import Bag, BagMessage
 from crossover_ros.conversions import (
@@ -63,7 +65,7 @@ class EvidenceCollector:
             if stamp > self._stamps[-1] + FRAME_AGE_S * 1e9:
                 break
         self._take_until(None)
-        return {stamp: self._evidence(stamp) for stamp in self._stamps}
+        return {stamp: self._evidence(bag, stamp) for stamp in self._stamps}
 
     def _on_image(self, entry: BagMessage, stamp: int) -> None:
         """Keep the newest frame before each wanted moment."""
@@ -93,7 +95,7 @@ class EvidenceCollector:
                 self._seen[self._stamps[self._taken]] = None, self._scan
             self._taken += 1
 
-    def _evidence(self, stamp: int) -> Evidence:
+    def _evidence(self, bag: Bag, stamp: int) -> Evidence:
         cloud, walls = self._seen.get(stamp, (None, None))
         # Frames older than the wanted moment before this one were kept for that one.
         upto = self._stamps[: bisect_left(self._stamps, stamp) + 1]
@@ -103,7 +105,12 @@ class EvidenceCollector:
         age_s = (stamp - at) * 1e-9
         if frame is None or age_s > FRAME_AGE_S:
             frame, age_s = None, 0.0
-        return Evidence(stamp, frame, age_s, cloud, walls)
+        since = np.zeros(3)
+        if walls is not None and walls.stamp_ns != stamp:
+            with suppress(TransformError):
+                T_odom_base = bag.transforms.lookup(self._settings.odom_frame, self._settings.base_frame, stamp)
+                since = relative_se2(se2_from_se3(T_odom_base), walls.T_odom_aligned)
+        return Evidence(stamp, frame, age_s, cloud, walls, since)
 
 
 def _thumbnail(entry: BagMessage) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import pytest
 from planted import asymmetric_plan, drive
 from planted_bag import START_NS, STEP_NS, PlantedEncoder, sweep_points, write_bag
 
-from crossover_models.geometry import compose_se2, se3_from_se2
+from crossover_models.geometry import compose_se2, interpolate_se2, relative_se2, se3_from_se2
 from crossover_models.observation import PointCloudObservation
 from crossover_models.perception import Perception
 from crossover_ros.bag_reading import Bag
@@ -54,6 +54,10 @@ def test_the_walls_shown_are_those_that_the_encoder_stage_made_at_that_stamp(bag
         np.testing.assert_allclose(shown.points, wanted.points, atol=1e-4)
 
 
+def half_way() -> np.ndarray:
+    return interpolate_se2(POSES[4], POSES[5], 0.5)
+
+
 def test_a_frame_is_the_last_before_the_moment_and_never_an_old_one(bag: Path) -> None:
     between, long_after = stamp(4) + STEP_NS // 2, stamp(11) + 2 * 10**9
     wanted = [between, between + 1, long_after]
@@ -64,6 +68,9 @@ def test_a_frame_is_the_last_before_the_moment_and_never_an_old_one(bag: Path) -
         frame = evidence[moment].frame
         assert frame is not None and frame.shape == (24, 32, 3) and (frame == 128).all()
         assert evidence[moment].frame_age_s == pytest.approx(0.1, abs=1e-6)
+    # Between two sweeps the robot has gone half a step from where it saw the walls.
+    np.testing.assert_allclose(evidence[between].T_base_slice, relative_se2(half_way(), POSES[4]), atol=1e-6)
+    np.testing.assert_array_equal(evidence[long_after].T_base_slice, np.zeros(3))
     assert evidence[long_after].frame is None and evidence[long_after].cloud is not None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ class Evidence:
         frame_age_s: how long before.
         cloud: (N, 3) float32 local cloud of the last metres, in the aligned frame, metres.
         wall_slice: what of it was compared with the floor plan.
+        T_base_slice: (3,) where the slice's frame was then: the robot has moved on since its newest sweep.
     """
 
     stamp_ns: int
@@ -27,3 +28,4 @@ class Evidence:
     frame_age_s: float = 0.0
     cloud: NDArray[np.float32] | None = None
     wall_slice: WallSlice | None = None
+    T_base_slice: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))

@@ -16,6 +16,7 @@ from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement
 from crossover_models.evaluation.report_style import since_start_s
 from crossover_models.floor_plan import FloorPlan
+from crossover_models.geometry import compose_se2
 from crossover_models.map_source import PlaceOutline
 from crossover_models.places import interior_point
 from crossover_models.plan_picture import SEARCHING, SEEN, TRUE, WRONG, cloud_picture, plan_patch
@@ -136,7 +137,7 @@ class _Drawn:
                 continue
             patch = plan_patch(plan, pose[:2], SIDE_M)
             if shown is not None and shown.wall_slice is not None:
-                patch.draw_slice(pose, shown.wall_slice, SEEN)
+                patch.draw_slice(compose_se2(pose, shown.T_base_slice), shown.wall_slice, SEEN)
             patch.draw_pose(pose, pose_color)
             out.append(_picture(patch.pixels, f"{name}: plan of {level.level_id}, walls seen in green"))
         return out
