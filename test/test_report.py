@@ -28,9 +28,9 @@ from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement, judge
 from crossover_models.evaluation.metrics import DEFINITIONS, metrics
 from crossover_models.evaluation.report import shown, verdict, write_json, write_report
-from crossover_models.evaluation.results import write_estimated
+from crossover_models.evaluation.results import write_estimated, write_trajectories
 from crossover_models.evaluation.run_record import EstimateEvent, RelocalizeEvent, RunInfo, RunRecord
-from crossover_models.evaluation.trajectory import Trajectory, write_tum
+from crossover_models.evaluation.trajectory import Trajectory, read_tum, write_tum
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.observation import Modality
 
@@ -247,6 +247,20 @@ def test_a_real_browser_shows_every_picture_without_an_error_or_sideways_scrolli
         assert len(pictures) > 3 * len(events(planted_run())) and all(n > 0 and w > 80 for n, w in pictures)
         assert tab.sideways_px() <= 0
         assert tab.errors == []
+
+
+def test_each_level_of_a_run_on_several_has_trajectories_of_its_own(tmp_path: Path) -> None:
+    judgement = planted_run()
+    paths = [path.name for path in write_trajectories(tmp_path, judgement)]
+    frames = ("map_house_L1", "map_house_L2")
+    assert paths == ["estimated.tum", "true.tum", *(f"{n}.{f}.tum" for f in frames for n in ("estimated", "true"))]
+    whole = read_tum(tmp_path / "estimated.tum")
+    parts = [read_tum(tmp_path / f"estimated.{frame}.tum") for frame in frames]
+    assert sorted(np.concatenate([part.stamps_ns for part in parts])) == whole.stamps_ns.tolist()
+    assert parts[1].stamps_ns[[0, -1]].tolist() == [6 * S, round(8.8 * S)]
+    assert (tmp_path / "true.map_house_L2.tum").read_text() == ""
+    one = replace(judgement, record=replace(judgement.record, estimates=()))
+    assert len(write_trajectories(tmp_path, one)) == 2
 
 
 def test_evo_reads_the_trajectories_and_agrees_on_the_error(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from crossover_models.estimate import LocalizationState
+from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.evaluation.events import event_summary, events
 from crossover_models.evaluation.evidence import Evidence
 from crossover_models.evaluation.judgement import Judgement
@@ -30,16 +32,46 @@ RECORD, JSON, HTML, ESTIMATED, TRUE = "run.jsonl", "report.json", "report.html",
 def write_estimated(path: Path, record: RunRecord) -> int:
     """Write the announced poses (state LOCALIZED only) as TUM and return how many there are.
 
-    A pose is in the map frame of its level; of several with one stamp the last one counts.
+    A pose is in the map frame of its level; of several with one stamp the last one counts. See also
+    :func:`write_trajectories`.
     """
+    poses = _announced(record)
+    write_tum(path, list(poses), np.array([pose for _, pose in poses.values()]).reshape(-1, 3))
+    return len(poses)
+
+
+def write_trajectories(out: Path, judgement: Judgement) -> tuple[Path, ...]:
+    """Write estimated.tum and true.tum, and one more of each for every level of a run on several.
+
+    Levels have a map frame each: on the whole run ``evo`` would compare poses of different frames where estimate and
+    truth are on different levels.
+    """
+    announced, truth = _announced(judgement.record), judgement.truth
+    write_estimated(out / ESTIMATED, judgement.record)
+    write_tum(out / TRUE, truth.stamps_ns, truth.T_map_base)
+    paths = [out / ESTIMATED, out / TRUE]
+    levels = list(dict.fromkeys([*truth.levels, *(level for level, _ in announced.values())]))
+    for level in levels if len(levels) > 1 else ():
+        name = re.sub(r"[^\w.-]+", "_", level.map_frame)
+        own = {stamp: pose for stamp, (key, pose) in announced.items() if key == level}
+        here = np.array([key == level for key in truth.levels], dtype=bool)
+        for path, stamps, poses in (
+            (out / f"estimated.{name}.tum", list(own), np.array(list(own.values()))),
+            (out / f"true.{name}.tum", truth.stamps_ns[here].tolist(), truth.T_map_base[here]),
+        ):
+            write_tum(path, stamps, poses)
+            paths.append(path)
+    return tuple(paths)
+
+
+def _announced(record: RunRecord) -> dict[int, tuple[LevelKey, NDArray[np.float64]]]:
+    """Stamp -> level and pose (3,) announced, in the order of the stamps."""
     poses = {
-        e.estimate.stamp_ns: e.estimate.best.T_map_base
+        e.estimate.stamp_ns: (e.estimate.best.level, e.estimate.best.T_map_base)
         for e in record.estimates
         if e.estimate.state == LocalizationState.LOCALIZED and e.estimate.best is not None
     }
-    stamps = sorted(poses)
-    write_tum(path, stamps, np.array([poses[stamp] for stamp in stamps]).reshape(-1, 3))
-    return len(stamps)
+    return dict(sorted(poses.items()))
 
 
 def write_results(
@@ -53,8 +85,7 @@ def write_results(
     """Write report.json, report.html and the trajectories into a directory; see :func:`write_report`."""
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / JSON, {**figures, "events": [event_summary(event, judgement) for event in events(judgement)]})
-    write_estimated(out / ESTIMATED, judgement.record)
-    write_tum(out / TRUE, judgement.truth.stamps_ns, judgement.truth.T_map_base)
+    write_trajectories(out, judgement)
     plans = {level.key: database.floor_plan(level.key) for level in database.levels()}
     write_report(out / HTML, judgement, figures, plans, facts, evidence)
 
