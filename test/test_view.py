@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -234,6 +237,22 @@ def test_what_cannot_be_served_is_one_line_and_status_2(
     assert told.startswith("crossover view: ") and text in told and "\n" not in told
 
 
+def test_the_command_says_where_it_serves_and_ends_when_interrupted(house: Path) -> None:
+    arguments = ["view", "--port", "0", "--database", str(house), "--ros-args", "-r", "__ns:=/robot1"]
+    command = [sys.executable, "-m", "crossover_ros.cli", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline().strip().rstrip("/").rpartition(":")[2])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("GET", "/place/house/L1/L1-west")
+            assert connection.getresponse().status == 200
+            connection.close()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60.0) == 0
+
+
 # -- everything together -------------------------------------------------------------------------------------------
 
 
@@ -286,7 +305,9 @@ def test_a_real_browser_shows_what_real_nodes_say_while_they_say_it(house: Path,
             assert page.evaluate("document.querySelectorAll('#shares path').length") >= 2
             shares = page.evaluate("Object.values(latest.estimate.shares).concat(latest.estimate.unknown)")
             assert sum(shares) == pytest.approx(1.0, abs=0.02)
-            assert "healthy" in page.evaluate("document.getElementById('nodes').textContent")
+            page.wait_for("document.querySelectorAll('#nodes dt').length >= 4")
+            told = page.evaluate("document.getElementById('nodes').textContent")
+            assert "encoder" in told and "localizer" in told and "sweeps in the cloud" in told
             assert page.evaluate("document.getElementById('told').textContent").startswith("localized in")
             assert page.sideways_px() <= 0, width
             page.screenshot(tmp_path / f"view_{width}.png")
