@@ -133,13 +133,13 @@ def error(answer: Answer, level: LevelKey, pose: np.ndarray) -> tuple[float, flo
 
 
 def test_a_scan_takes_the_nearest_return_of_the_band_by_bearing() -> None:
-    points = np.array([[2.0, 0.01, 1.0], [1.0, 0.005, 1.0], [0.5, 0.002, 0.2], [0.0, -3.0, 1.5], [-4.0, 1e-9, 2.0]])
+    points = np.array([[2.0, 0.01, 1.0], [1.0, -0.005, 1.0], [0.5, 0.002, 0.2], [0.0, -3.0, 1.5], [-4.0, 0.01, 2.0]])
     ranges = planar_scan(points, 0.9, 2.2)
     hit = np.flatnonzero(np.isfinite(ranges))
-    # Below the band is floor; of two in one beam the nearer one counts; the last one lies in the last beam.
-    assert hit.tolist() == [BEAMS // 4, BEAMS // 2, BEAMS - 1] or len(hit) == 3
-    assert ranges[BEAMS // 2] == pytest.approx(1.0, abs=1e-3) and ranges[BEAMS - 1] == pytest.approx(4.0)
-    assert np.abs(np.degrees(bearings()[hit]) - [-90.0, 0.0, 180.0]).max() <= 360.0 / BEAMS
+    # Below the band is floor; of two in one beam the nearer one counts; straight behind is the first beam.
+    assert hit.tolist() == [0, BEAMS // 4, BEAMS // 2]
+    assert ranges[hit] == pytest.approx([4.0, 3.0, 1.0], abs=1e-3)
+    assert np.degrees(bearings()[hit]) == pytest.approx([-180.0, -90.0, 0.0])
     assert np.isinf(planar_scan(np.zeros((0, 3)), 0.9, 2.2)).all()
 
 
@@ -306,8 +306,8 @@ def test_a_peer_that_is_not_installed_names_its_extra(name: str, monkeypatch: py
 
 def test_a_carmen_log_goes_round() -> None:
     scans = [
-        CarmenScan(100.25, np.array([1.0, -2.0, 0.5]), -3.0, 0.1, 20.0, np.array([1.5, np.inf, 25.0, 0.25])),
-        CarmenScan(100.5, np.array([1.1, -2.0, 0.6]), -3.0, 0.1, 20.0, np.array([1.0, 2.0, 3.0, 4.0])),
+        CarmenScan(100.25, np.array([1.0, -2.0, 0.5]), -0.25, 0.1, 20.0, np.array([1.5, np.inf, 25.0, 0.25])),
+        CarmenScan(100.5, np.array([1.1, -2.0, 0.6]), -0.25, 0.1, 20.0, np.array([1.0, 2.0, 3.0, 4.0])),
     ]
     text = carmen_log(scans)
     back = read_carmen("PARAM x 1\n\n" + text)
@@ -315,7 +315,9 @@ def test_a_carmen_log_goes_round() -> None:
     assert back[0].ranges_m == pytest.approx([1.5, 20.0, 20.0, 0.25]) and back[0].T_odom_base == pytest.approx(
         [1, -2, 0.5]
     )
-    assert (back[0].start_rad, back[0].step_rad, back[0].max_range_m) == pytest.approx((-3.0, 0.1, 20.0))
+    assert (back[0].laser_yaw_rad, back[0].step_rad, back[0].max_range_m) == pytest.approx((-0.25, 0.1, 20.0))
+    # Beams lie to both sides of the laser's heading: 4 of them, 0.1 rad apart.
+    assert float(text.split()[2]) == pytest.approx(-0.15) and float(text.split()[3]) == pytest.approx(0.3)
     assert carmen_log(back) == text
     with pytest.raises(ValueError, match="line 1: no ROBOTLASER1 message"):
         read_carmen(text[:60])

@@ -38,7 +38,8 @@ class AmclSettings:
         beams: used at most, evenly spread.
         alpha_slow, alpha_fast: decay of the two averages of table 8.3.
         travel_m, turn_rad: way or turn after which the filter is updated.
-        share, sigma_announced_m: a pose is announced when its cluster holds so much of the weight and is so narrow;
+        share, sigma_announced_m, way_announced_m: a pose is announced once its cluster has held so much of the weight
+            and been so narrow for so much of way, for a cloud that has just collapsed may have done so anywhere;
         share_kept: and until it holds less than this.
     """
 
@@ -51,7 +52,7 @@ class AmclSettings:
     alphas: tuple[float, float, float, float] = (0.05, 0.02, 0.05, 0.02)
     sigma_m: float = 0.15
     random_share: float = 0.05
-    power: float = 0.2
+    power: float = 0.1
     beams: int = 60
     alpha_slow: float = 0.01
     alpha_fast: float = 0.1
@@ -59,6 +60,7 @@ class AmclSettings:
     turn_rad: float = 0.1
     share: float = 0.9
     sigma_announced_m: float = 0.5
+    way_announced_m: float = 1.0
     share_kept: float = 0.5
 
 
@@ -191,7 +193,7 @@ def amcl(
     s = filter_.settings
     last: Array | None = None
     fix: Fix | None = None
-    held = False
+    held, since_m = False, 0.0
     for view in views:
         motion = np.zeros(3) if last is None else relative_se2(last, view.T_odom_base)
         if last is None or np.hypot(motion[0], motion[1]) >= s.travel_m or abs(motion[2]) >= s.turn_rad:
@@ -199,7 +201,9 @@ def amcl(
             last = view.T_odom_base
             heap = filter_.heaviest()
             narrow = float(np.sqrt(np.linalg.eigvalsh(heap.covariance[:2, :2])[1])) <= s.sigma_announced_m
-            held = heap.share >= (s.share_kept if held else s.share) and narrow
+            steady = heap.share >= (s.share_kept if held else s.share) and narrow
+            since_m = since_m + float(np.hypot(motion[0], motion[1])) if steady else 0.0
+            held = steady and (held or since_m >= s.way_announced_m)
             fix = Fix(*atlas.to_level(heap.pose), view.T_odom_base, heap.share, heap.covariance)
         if fix is None:
             yield abstain(view.stamp_ns)

@@ -90,7 +90,7 @@ resolution = {resolution}
 [MetricMap_occupancyGrid_00_insertOpts]
 [MetricMap_occupancyGrid_00_likelihoodOpts]
 likelihoodMethod = 4
-LF_decimation = 3
+LF_decimation = 6
 LF_stdHit = 0.2
 LF_maxCorrsDistance = 0.5
 LF_zHit = 0.9
@@ -207,11 +207,8 @@ def _chosen(views: Iterable[View]) -> tuple[list[tuple[int, Array, int | None]],
         if moved:
             last = view.T_odom_base
             step = 2.0 * np.pi / BEAMS
-            scans.append(
-                CarmenScan(
-                    view.stamp_ns * 1e-9, view.T_odom_base, float(bearings()[0]), step, MAX_RANGE_M, view.ranges_m
-                )
-            )
+            middle = float(bearings().mean())
+            scans.append(CarmenScan(view.stamp_ns * 1e-9, view.T_odom_base, middle, step, MAX_RANGE_M, view.ranges_m))
     return kept, scans
 
 

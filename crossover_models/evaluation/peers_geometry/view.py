@@ -19,7 +19,7 @@ from crossover_models.places import PlaceMap
 
 Array = NDArray[np.float64]
 
-BEAMS = 180
+BEAMS = 360
 
 
 class PeerUnavailable(ValueError):
@@ -59,16 +59,15 @@ class View:
 
 
 def bearings() -> Array:
-    """(BEAMS,) bearings of a scan's beams, rad, from just above -pi to just below pi."""
-    middles: Array = np.arange(BEAMS, dtype=np.float64) + 0.5
-    return middles * (2.0 * np.pi / BEAMS) - np.pi
+    """(BEAMS,) bearings of a scan's beams, rad, from -pi on."""
+    return np.arange(BEAMS, dtype=np.float64) * (2.0 * np.pi / BEAMS) - np.pi
 
 
 def planar_scan(points: NDArray[np.floating], low_m: float, high_m: float) -> Array:
     """(BEAMS,) nearest distance by bearing of points (N, 3) at heights from ``low_m`` to ``high_m``; else infinite."""
     band = points[(points[:, 2] >= low_m) & (points[:, 2] <= high_m)].astype(np.float64)
     angle = np.arctan2(band[:, 1], band[:, 0])
-    beam = np.minimum(((angle + np.pi) * (BEAMS / (2.0 * np.pi))).astype(np.int64), BEAMS - 1)
+    beam = np.rint((angle + np.pi) * (BEAMS / (2.0 * np.pi))).astype(np.int64) % BEAMS
     ranges = np.full(BEAMS, np.inf)
     np.minimum.at(ranges, beam, np.hypot(band[:, 0], band[:, 1]))
     return ranges
