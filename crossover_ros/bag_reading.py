@@ -86,6 +86,8 @@ class OpenBag:
         return node_names(self.topics, self.held)
 
     def _raw(self, connections: Sequence[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        if not connections:  # To rosbags, no connection means all of them.
+            return
         try:
             yield from self._reader.messages(connections=connections)
         except Exception as error:  # As in opening: a damaged chunk fails in whatever library unpacks it.

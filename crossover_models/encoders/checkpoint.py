@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from crossover_models.config import ConfigError
 from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd
 from crossover_models.encoders.profile import EncoderProfile
@@ -125,7 +124,9 @@ def load_checkpoint(name: str = "") -> Checkpoint:
         profile = EncoderProfile.from_mapping(description["profile"])
     except FileNotFoundError:
         raise EncoderError(f"{beside}: missing; a checkpoint is a .safetensors file with its .json") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, EncoderError):
+            raise
         raise EncoderError(f"{beside}: not a checkpoint's description: {error}") from None
     return Checkpoint(profile, state, description, path)
 

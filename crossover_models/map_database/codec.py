@@ -42,6 +42,8 @@ def decode_array(data: bytes, what: str = "array", kind: str = "", columns: int 
     Raises:
         CodecError: the bytes are no NPY array, one of objects, or of another type or shape.
     """
+    if not isinstance(data, bytes):  # SQLite gives what a damaged row holds.
+        raise CodecError(f"{what}: expected bytes, got {type(data).__name__}")
     try:
         plain = data if data.startswith(NPY_MAGIC) else zlib.decompress(data)
         array = np.asarray(np.lib.format.read_array(io.BytesIO(plain), allow_pickle=False))

@@ -140,7 +140,7 @@ class _Naming:
             raise BuildingError(f"{self.path}: {self.where}: {error}") from None
         if isinstance(error, KeyError):
             raise BuildingError(f"{self.path}: {self.where}: field {error} is missing") from None
-        if isinstance(error, (TypeError, ValueError, IndexError, AttributeError)):
+        if isinstance(error, (TypeError, ValueError, IndexError, AttributeError, ArithmeticError)):
             raise BuildingError(f"{self.path}: {self.where}: {error}") from None
 
 
@@ -189,7 +189,10 @@ def _lift(name: str, node: dict[str, Any], up: float, reference: str, levels: Ma
         reach = half * np.array([np.cos(axis), np.sin(axis)])
         center = np.array([float(door["x"]), float(door["y"])])
         lines.append([center - reach, center + reach])
-    return DrawnLift(name, floor, position, float(node["yaw"]), np.array(lines).reshape(-1, 2, 2), served)
+    yaw_rad, doors = float(node["yaw"]), np.array(lines, dtype=np.float64).reshape(-1, 2, 2)
+    if not (np.isfinite(position).all() and np.isfinite(yaw_rad) and np.isfinite(doors).all()):
+        raise BuildingError(f"x, y, yaw, doors: must be finite, got {position.tolist()}, {yaw_rad}, {doors.tolist()}")
+    return DrawnLift(name, floor, position, yaw_rad, doors, served)
 
 
 def _edge(what: str, row: Any, count: int) -> Edge:

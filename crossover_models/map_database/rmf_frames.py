@@ -90,12 +90,16 @@ def _placed(
     return LevelFrame(scale, np.array([shift[0], shift[1], turn]))
 
 
+# Metres a unit beyond which a measurement is a slip of the pen.
+MIN_SCALE, MAX_SCALE = 1e-9, 1e9
+
+
 def _measured(path: Path, level: DrawnLevel) -> float | None:
     """Metres a unit, the mean over the level's measurements."""
     ratios = []
     for (i, j), distance in level.measurements:
         length = float(np.linalg.norm(level.vertices[i] - level.vertices[j]))
-        if not (length > 0 and np.isfinite(distance) and distance > 0):
+        if not (length > 0 and np.isfinite(distance) and MIN_SCALE * length < distance < MAX_SCALE * length):
             raise BuildingError(
                 f"{path}: level {level.name}: measurement {i}-{j}: {distance} m over {length:.1f} px gives no scale"
             )

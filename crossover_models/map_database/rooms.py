@@ -131,11 +131,16 @@ def _regain(cores: NDArray[np.int32], depth_cells: NDArray[np.float64], first: f
     return labels
 
 
+FAR_CELLS = 1 << 24
+
+
 def _door_cells(plan: FloorPlan, doors: Sequence[Door]) -> NDArray[np.bool_]:
     mask = np.zeros(plan.occupancy.shape, dtype=np.uint8)
     thick = max(2, round(2 * RESOLUTION_M / plan.resolution_m))
     for door in doors:
-        a, b = np.round((door.segment - plan.origin_xy) / plan.resolution_m - 0.5).astype(int).tolist()
+        cells = np.round((door.segment - plan.origin_xy) / plan.resolution_m - 0.5)
+        # A door drawn kilometres away is off the plan either way, and OpenCV counts in 32 bits.
+        a, b = np.clip(cells, -FAR_CELLS, FAR_CELLS).astype(int).tolist()
         cv2.line(mask, a, b, 1, thick)
     return mask.astype(bool)
 

@@ -32,6 +32,9 @@ from crossover_models.map_database.schema import SCHEMA_VERSION, content_fingerp
 from crossover_models.observation import Modality
 from crossover_models.sets.interaction import Interaction
 
+PLACES = "SELECT count(*) FROM places JOIN buildings USING(building) WHERE ?1 IS NULL OR building_id=?1"
+OF_KIND = "SELECT count(*) FROM embeddings JOIN buildings USING(building) WHERE building_id=? AND kind=?"
+
 
 @dataclass(frozen=True)
 class LevelRecord:
@@ -179,6 +182,8 @@ class MapDatabase:
             " WHERE (?1 IS NULL OR building_id=?1) AND (?2 IS NULL OR level_id=?2) ORDER BY place",
             (building_id, level_id),
         )
+        if level_id is None:
+            self._check_count(len(rows), "places", PLACES, (building_id,))
         with self._reading():
             return tuple(
                 PlaceRecord(
@@ -272,9 +277,11 @@ class MapDatabase:
         """Place ids and their unit vectors (n, D) float32; places without this modality are left out."""
         rows = self._rows(
             "SELECT place_id, vector FROM embeddings e JOIN buildings b USING(building) JOIN places p USING(place)"
-            " WHERE building_id=? AND kind=? ORDER BY e.place",
+            " JOIN levels USING(level) WHERE building_id=? AND kind=? AND p.building=e.building ORDER BY e.place",
             (building_id, modality.value),
         )
+        what = f"{modality.value} embeddings of {building_id}"
+        self._check_count(len(rows), what, OF_KIND, (building_id, modality.value))
         if any(len(row[1]) != 4 * self.embedding_dim for row in rows):
             raise DatabaseError(
                 f"{self.path}: damaged map database: a vector of {building_id} is not {self.embedding_dim} long"
@@ -297,6 +304,18 @@ class MapDatabase:
                 f" {sorted(lengths)} long; {REBUILD}"
             )
         return np.frombuffer(b"".join(held), dtype=np.int8).reshape(len(held), max(lengths, default=0))
+
+    def _check_count(self, found: int, what: str, query: str, values: tuple[Any, ...] = ()) -> None:
+        """Rows that hang in the air (of no place, level or building) would silently be left out.
+
+        Raises:
+            DatabaseError: there are some.
+        """
+        held = int(self._rows(query, values)[0][0])
+        if held != found:
+            raise DatabaseError(
+                f"{self.path}: damaged map database: {held - found} of {held} {what} belong to nothing; {REBUILD}"
+            )
 
     def _level(self, key: LevelKey) -> int:
         return int(

@@ -115,7 +115,7 @@ def load_model(path: Path) -> tuple[SetsModel, dict[str, Any]]:
         sizes = FeatureSizes(*(int(n) for n in about["sizes"]))
         categories = tuple(str(name) for name in about["categories"])
         attributes = Attributes.from_json(json.dumps(about["attributes"]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, EncoderError):
             raise
         raise EncoderError(f"{beside}: not a checkpoint's description: {error}") from None

@@ -130,8 +130,8 @@ def _read_slice(message: Any, ns: int) -> WallSlice | None:
             raise ConversionError(f"slice_origins: is empty, but slice_points has {len(flat['slice_points'])} numbers")
         return None
     pose = np.array(message.odom_pose, dtype=np.float64)
-    if not np.isfinite(pose).all():
-        raise ConversionError(f"odom_pose: {pose.tolist()} is not finite")
+    if pose.shape != (3,) or not np.isfinite(pose).all():
+        raise ConversionError(f"odom_pose: {pose.tolist()} is not three finite numbers")
     index = np.array(message.slice_origin_index, dtype=np.int32)
     points, origins = flat["slice_points"].reshape(-1, 2), flat["slice_origins"].reshape(-1, 2)
     try:
