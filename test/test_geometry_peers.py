@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planted_bag import START_NS, STEP_NS, write_bag
 from planted_building import HashEncoder, full_building
 
 from crossover_models.estimate import LevelKey
@@ -45,7 +46,7 @@ from crossover_models.geometry import compose_se2, relative_se2, transform_point
 from crossover_models.map_database.build import build_database
 from crossover_models.map_database.store import PlaceRecord
 from crossover_models.observation import LocalCloud, WallSlice
-from crossover_ros.geometry_peers import PEERS, main
+from crossover_ros.geometry_peers import PEERS, answer, main
 
 GROUND, UPPER = LevelKey("house", "L1"), LevelKey("house", "L2")
 FEW = AmclSettings(most=6000)
@@ -441,6 +442,29 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("house") / "house.xmap"
     build_database(full_building("house"), HashEncoder(), path)
     return path
+
+
+def test_a_bag_goes_through_the_conversions_of_the_nodes(house: Path, tmp_path: Path) -> None:
+    plan = full_building("house").levels[0].plan
+    poses = [np.array([-0.5 + 0.05 * k, 8.4, 0.02 * k]) for k in range(8)]
+    write_bag(tmp_path / "bag", plan, poses)
+    assert answer("likelihood-field", tmp_path / "bag", house, tmp_path / "out") == 8
+    ground = LevelKey("house", "L1")
+    places = [(ground, "K1"), (ground, "S1")]
+    found = read_answers(tmp_path / "out", places, [ground], (START_NS, START_NS + 8 * STEP_NS))
+    assert [one.stamp_ns for one in found] == [START_NS + k * STEP_NS for k in range(8)]
+    # The level without walls is left out, and poses are of base_link, not of the lidar ahead of it.
+    assert all(error(one, ground, pose) <= (0.12, 3.0) for one, pose in zip(found, poses, strict=True))
+    assert found[0].place_id == "K1"
+    write_bag(tmp_path / "blind", plan, poses, leave_out=("/points",))
+    assert answer("amcl", tmp_path / "blind", house, tmp_path / "none") == 0
+    assert read_answers(tmp_path / "none", places, [ground], (START_NS, START_NS + 8 * STEP_NS)) == ()
+
+
+def test_a_map_that_cannot_be_matched_is_said_so() -> None:
+    blank = FloorPlan(np.full((5, 5), UNKNOWN, dtype=np.int8), 0.1, (0.0, 0.0))
+    with pytest.raises(PeerFailed, match="no level has both walls and free space"):
+        PeerMap.of({GROUND: blank}, [], {GROUND: 2.5})
 
 
 def test_a_peer_that_cannot_run_says_so_in_one_line(
