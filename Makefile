@@ -23,7 +23,7 @@ export PIP_ROOT_USER_ACTION := ignore
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
 DEPENDENCIES := $(STAMPS)/dependencies-$(shell echo '$(EXTRAS)' | cat - pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 SOURCES := CMakeLists.txt package.xml setup.py pyproject.toml $(wildcard README.md) $(shell find crossover_models \
-    crossover_ros cmake config launch msg srv scripts -type f -not -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort)
+    crossover_ros cmake config launch msg srv action scripts -type f -not -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort)
 PACKAGE := $(STAMPS)/package-$(call hash,$(SOURCES))
 
 # One thread a process: with more, the small matrices of the tests run slower, and CI machines have few cores.

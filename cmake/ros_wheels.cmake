@@ -30,12 +30,14 @@ function(crossover_drop_exported_numpy)
 endfunction()
 cmake_language(DEFER CALL crossover_drop_exported_numpy)
 
-# tf2_msgs has no wheel; /tf needs only its TFMessage. Built as a package of its own, so that it is simply not built
-# where the real one is present. A symlinked install cannot have two packages in one configuration: there colcon is
-# given cmake/tf2_msgs as a second base path.
-if(PROJECT_NAME STREQUAL "crossover_ros")
-  find_package(tf2_msgs QUIET)
-  if(NOT tf2_msgs_FOUND AND NOT AMENT_CMAKE_SYMLINK_INSTALL)
-    add_subdirectory("${CMAKE_CURRENT_LIST_DIR}/tf2_msgs" tf2_msgs)
-  endif()
+# tf2_msgs and bond have no wheels; /tf needs the one's TFMessage, nav2's bond the other's Status. Built as packages of
+# their own, so that they are simply not built where the real ones are present. A symlinked install cannot have two
+# packages in one configuration: there colcon is given cmake/tf2_msgs and cmake/bond as further base paths.
+if(PROJECT_NAME STREQUAL "crossover_ros" AND NOT AMENT_CMAKE_SYMLINK_INSTALL)
+  foreach(package IN ITEMS tf2_msgs bond)
+    find_package(${package} QUIET)
+    if(NOT ${package}_FOUND)
+      add_subdirectory("${CMAKE_CURRENT_LIST_DIR}/${package}" ${package})
+    endif()
+  endforeach()
 endif()

@@ -36,6 +36,11 @@ class OdometryHistory:
             self._poses.popleft()
         return True
 
+    @property
+    def newest(self) -> tuple[int, Array] | None:
+        """The last pose that came, with its stamp."""
+        return self._poses[-1] if self._poses else None
+
     def at(self, stamp_ns: int) -> Array | None:
         """Pose (3,) at a stamp, interpolated; the oldest or newest one beyond the ends; None before the first."""
         poses = self._poses

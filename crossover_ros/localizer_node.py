@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -27,8 +26,10 @@ from crossover_ros.managed_node import OTHER_CLOCK_S, ManagedNode
 from crossover_ros.map_session import MapSession, open_map
 from crossover_ros.map_to_odom import MapToOdom
 from crossover_ros.outputs import Outputs
+from crossover_ros.relocalize_action import RelocalizeAction
 from crossover_ros.services import Services
 from crossover_ros.settings import LocalizerNodeSettings
+from crossover_ros.stated_poses import believe_stated_pose
 from crossover_ros.worker import CALL, Worker
 
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -66,6 +67,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self.worker = Worker("localizer", self._work, self.work_failed)
         self.worker.start()
         self._requests = Services(self)
+        self._goals = RelocalizeAction(self)
         self._advice = (
             None
             if self.settings.publish_tf
@@ -133,13 +135,15 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         """Unsubscribe and let go of the map."""
         self.worker.stop()
         self._requests.abandon()
+        self._goals.abandon()
         self.worker.start()
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
         self._transform.close()
         self.session = self._latest = self._told = self._retrieval = self._wall_slice = None
-        self._slice_at, self._sensor_ns, self._odometry_ns, self._slice_ns = -float("inf"), 0, 0, 0
+        self._slice_at = -float("inf")
+        self._sensor_ns = self._odometry_ns = self._slice_ns = self._pose_ns = 0
         self._sensor_age_s = None
 
     def on_settings(self, old: LocalizerNodeSettings) -> None:
@@ -185,6 +189,11 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self.publish_now()
         return session
 
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest sensor data or odometry; 0 before any."""
+        return self._sensor_ns or self._odometry_ns
+
     def why_no_database(self) -> str:
         """A sentence for those who ask while there is none."""
         return self.failure_text or "the node is not configured"
@@ -222,27 +231,16 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self.worker.put(f"embedding:{embedding.modality.value}", embedding)
 
     def _on_pose(self, message: Any) -> None:
-        stated, session = conversions.read_stated_pose(message), self.session
+        """A pose stated on initialpose; refused ones are counted and told of."""
+        session = self.session
         if session is None:
             return
-        level = next((key for key in session.levels if key.map_frame == stated.frame_id), None)
-        if level is None:
-            frames = ", ".join(key.map_frame for key in session.levels)
-            raise LocalizerError(f"header.frame_id: {stated.frame_id} is not a map frame of the database: {frames}")
-        covariance = stated.covariance
-        if not covariance.any():  # As nav2_simple_commander sends it.
-            s = self.settings
-            covariance = np.diag([s.initial_deviation_m**2, s.initial_deviation_m**2, s.initial_deviation_rad**2])
-        stamp_ns = stated.stamp_ns or None
 
         def place() -> None:
             try:
-                session.localizer.set_pose(level, stated.T_frame_base, covariance, stamp_ns)
-            except LocalizerError as error:
+                believe_stated_pose(self, session, message)
+            except ValueError as error:
                 self.report("initialpose_refused", f"initialpose: {error}")
-                return
-            self.get_logger().info(f"placed in {level.map_frame} by initialpose")
-            self.publish_now()
 
         self.worker.call(place)
 
@@ -261,13 +259,23 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             return
         if kind == "odometry":
             for stamp_ns, T_odom_base in items:
-                session.localizer.on_odometry(stamp_ns, T_odom_base)
-                if stamp_ns < self._odometry_ns:  # A clock that ran backwards: another run.
-                    self._pose_ns = 0
-                self._odometry_ns = stamp_ns
+                self._carry(session, stamp_ns, T_odom_base)
             self._track(session)
         else:
             self._on_embedding(session, items[-1])
+
+    def _carry(self, session: MapSession, stamp_ns: int, T_odom_base: Any) -> None:
+        """Hand odometry (3,) to the core and to a search beside it."""
+        before_ns, self._odometry_ns = self._odometry_ns, stamp_ns
+        if stamp_ns < before_ns:
+            back_s = (before_ns - stamp_ns) * 1e-9
+            self.report("odometry_backwards", f"odometry: header.stamp: runs back by {back_s:.3f} s: begun anew")
+            self._pose_ns = 0
+        leap = session.localizer.on_odometry(stamp_ns, T_odom_base)
+        if leap:
+            self.report("odometry_leaps", f"odometry: pose.pose: {leap}: the pose is doubted")
+            self.publish_now()
+        self._goals.on_odometry(stamp_ns, T_odom_base)
 
     def _on_embedding(self, session: MapSession, embedding: SceneEmbedding) -> None:
         wall_slice = embedding.wall_slice
@@ -290,6 +298,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self._retrieval = retrieval
             self._outputs.retrieval(retrieval, session.fingerprint)
         self._requests.serve_pending()
+        self._goals.on_embedding(embedding)
 
     def publish_now(self) -> None:
         """Publish the estimate as it is now."""
@@ -300,7 +309,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def _estimate(self, session: MapSession) -> LocalizationEstimate:
         """The pose at the newest data's stamp, with what the time since then makes of the state (stale)."""
-        at_ns = self._sensor_ns or self._odometry_ns or self.now_ns()
+        at_ns = self.newest_ns or self.now_ns()
         now = session.localizer.estimate(self.now_ns() or at_ns)
         return replace(session.localizer.estimate(at_ns), failure=now.failure, message=now.message)
 
@@ -393,6 +402,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
     def destroy_node(self) -> None:
         """Stop the worker and destroy the node."""
         self.worker.stop()
+        self._goals.destroy()
         super().destroy_node()
 
 

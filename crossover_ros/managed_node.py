@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from crossover_models.config import Settings
 from crossover_models.estimate import FailureCategory
 from crossover_ros import parameters
+from crossover_ros.bond import Bond
 
 S = TypeVar("S", bound=Settings)
 
@@ -55,6 +56,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         # Timers by the steady clock: with use_sim_time and no /clock, ROS time stands still.
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.bond = Bond(self, float(self.get_parameter("bond_heartbeat_period").value))
         self.create_timer(self.diagnostics_period_s, self.diagnose, clock=self.steady)
 
     # -- for subclasses --------------------------------------------------------------------------------------------
@@ -188,23 +190,32 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Begin to take data."""
         self.active = True
         self.go()
+        self.bond.form()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop taking data."""
         self.active = False
+        self.bond.dissolve()
         self.pause()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured."""
         self.active = self.configured = False
+        self.bond.dissolve()
         self.tear_down()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finalize."""
         return self.on_cleanup(state)
+
+    def destroy_node(self) -> None:
+        """End the bond and destroy the node."""
+        if self.context.ok():
+            self.bond.dissolve()
+        super().destroy_node()
 
     def _accept(self, settings: S) -> None:
         old, self.settings = self.settings, settings

@@ -18,6 +18,7 @@ from crossover_models.estimate import RelocalizeCode, RelocalizeRequest, Relocal
 from crossover_models.localizer import LocalizerError
 from crossover_models.observation import Modality
 from crossover_ros.conversions.answers import hypothesis_message, retrieval_message
+from crossover_ros.stated_poses import believe_stated_pose
 
 if TYPE_CHECKING:
     from crossover_ros.localizer_node import LocalizerNode
@@ -66,6 +67,7 @@ class Services:
             (srv.QueryScenes, "query_scenes", self._query_scenes),
             (srv.LoadDatabase, "load_database", self._load_database),
             (srv.SetLevel, "set_level", self._set_level),
+            *(((srv.SetPose, "set_pose", self._set_pose),) if hasattr(srv, "SetPose") else ()),
         ):
             node.create_service(kind, name, self._safely(name, callback), callback_group=group)
         node.create_timer(POLL_S, self._expire, clock=node.steady)
@@ -207,6 +209,18 @@ class Services:
         where = "/".join(part for part in (request.building_id, request.level_id) if part)
         response.success, response.message = True, f"searching {where or 'all levels'} from now on"
         self._node.worker.call(self._node.publish_now)
+        return response
+
+    async def _set_pose(self, request: Any, response: Any) -> Any:
+        node = self._node
+        try:
+            if node.session is not None and not node.active:
+                raise LocalizerError("the node is inactive and takes no pose: activate it")
+            frame = await self._in_worker(lambda session: believe_stated_pose(node, session, request.pose))
+        except ValueError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success, response.message = True, f"placed in {frame}"
         return response
 
     async def _in_worker(self, function: Callable[[MapSession], T]) -> T:

@@ -29,6 +29,14 @@ class EncoderNodeSettings(EncoderSettings):
     )
     cloud_queue: int = setting(10, "sweeps that may wait for the encoder before the oldest is dropped", minimum=1)
     overload_s: float = setting(2.0, "age of the data at publishing that counts as overload", unit="s", minimum=0.05)
+    bond_heartbeat_period: float = setting(
+        0.25,
+        "time between two heartbeats for nav2's lifecycle manager; 0 for no bond",
+        unit="s",
+        minimum=0.0,
+        maximum=4.0,
+        read_only=True,
+    )
     diagnostics_period_s: float = setting(
         1.0, "time between two diagnostics", unit="s", minimum=0.1, maximum=60.0, read_only=True
     )
@@ -84,6 +92,14 @@ class LocalizerNodeSettings(LocalizerSettings):
     )
     initial_deviation_rad: float = setting(0.26, "... of its heading", unit="rad", minimum=0.001, maximum=3.2)
     overload_s: float = setting(2.0, "age of the data at publishing that counts as overload", unit="s", minimum=0.05)
+    bond_heartbeat_period: float = setting(
+        0.25,
+        "time between two heartbeats for nav2's lifecycle manager; 0 for no bond",
+        unit="s",
+        minimum=0.0,
+        maximum=4.0,
+        read_only=True,
+    )
     diagnostics_period_s: float = setting(
         1.0, "time between two diagnostics", unit="s", minimum=0.1, maximum=60.0, read_only=True
     )

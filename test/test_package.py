@@ -19,7 +19,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or so
 import crossover_ros
 
 ROOT = Path(__file__).resolve().parents[1]
-INTERFACES = sorted(path.relative_to(ROOT) for folder in ("msg", "srv") for path in (ROOT / folder).iterdir())
+INTERFACES = sorted(path.relative_to(ROOT) for folder in ("action", "msg", "srv") for path in (ROOT / folder).iterdir())
 
 
 def share(package: str) -> Path:
@@ -37,7 +37,8 @@ def test_interface_is_importable_and_typed(path: Path) -> None:
     kind, name = path.parts[0], path.stem
     interface = getattr(importlib.import_module(f"crossover_ros.{kind}"), name)
     check_for_type_support(interface)
-    message = interface.Request() if kind == "srv" else interface()
+    part = {"srv": "Request", "action": "Goal"}.get(kind)
+    message = getattr(interface, part)() if part else interface()
     assert message.get_fields_and_field_types()
 
 
@@ -48,7 +49,7 @@ def test_installed_interface_is_this_one(path: Path) -> None:
 
 def test_every_interface_is_built() -> None:
     recipe = (ROOT / "CMakeLists.txt").read_text()
-    listed = set(re.findall(r"^\s+((?:msg|srv)/\w+\.(?:msg|srv))$", recipe, re.MULTILINE))
+    listed = set(re.findall(r"^\s+((?:action|msg|srv)/\w+\.(?:action|msg|srv))$", recipe, re.MULTILINE))
     assert listed == {str(path) for path in INTERFACES}
 
 
