@@ -110,7 +110,8 @@ class Localizer:
                 f"fingerprint: the embedding was made by encoder {embedding.fingerprint}, "
                 f"the database by {self.encoder_fingerprint}"
             )
-        self._stamp_ns = max(self._stamp_ns, embedding.stamp_ns)
+        if embedding.wall_slice is not None or self._slice is None:  # A picture keeps no pose fresh.
+            self._stamp_ns = embedding.stamp_ns
         if self._state == LocalizationState.UNINITIALIZED:
             self._state = LocalizationState.INITIALIZING
         if len(embedding.vector):
