@@ -105,8 +105,29 @@ def test_the_demo_in_small_over_real_dds(tmp_path: Path) -> None:
     for name in ("report.html", "run.jsonl", "estimated.tum", "true.tum", "nodes.log"):
         assert (tmp_path / name).stat().st_size > 0
     assert "Time to fix" in done.stdout
+    # The same bag by the same door without ROS, in two processes: not a figure differs but those of a stopwatch.
+    told = [evaluated(tmp_path, name, environment) for name in ("first", "second")]
+    assert told[0].pop("digest") == told[1].pop("digest") and told[0] == told[1]
+    assert set(figures) - {"diagnostics", "refused_messages"} <= {*told[0], *TIMED}
     # Nothing of it stays behind.
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in command_line(path)]
+
+
+TIMED = {"latency_ms_p50", "latency_ms_p99", "relocalize_s", "wall_s"}
+
+
+def evaluated(demo: Path, name: str, environment: dict[str, str]) -> dict[str, object]:
+    """Figures of ``crossover evaluate`` on the demo's bag, less what a stopwatch measured."""
+    arguments = ["evaluate", demo / "run", "--database", demo / "building.xmap", "--out", demo / name]
+    command = [sys.executable, "-m", "crossover_ros.cli", *map(str, arguments), "--duration", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (demo / name / "report.html").stat().st_size > 100_000
+    figures = json.loads((demo / name / "report.json").read_text())
+    for call in figures["relocalize_calls"]:
+        assert call.pop("elapsed_s") > 0
+    assert all(figures.pop(key) is not None for key in TIMED)
+    return dict(figures)
 
 
 def command_line(path: Path) -> str:
