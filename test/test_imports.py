@@ -29,6 +29,8 @@ ROS_NAMES = {
 }  # fmt: skip
 # Extras that nothing needs; their adapters cannot be imported without them.
 OPTIONAL = {"MinkowskiEngine"}
+# Import names of optional packages from PyPI whose package name differs, for where they are not installed.
+PYPI_PACKAGES = {"lance": "pylance"}
 # Import names of ROS packages whose package name differs.
 ROS_PACKAGES = {"tf2_ros": "tf2_ros_py"}
 
@@ -120,7 +122,8 @@ def test_every_import_from_pypi_is_declared() -> None:
     undeclared = {
         top: owners.get(top, "not installed")
         for top in third_party_imports()
-        if not is_ros(top) and not {normalized(name) for name in owners.get(top, [top])} & declared
+        if not is_ros(top)
+        and not {normalized(name) for name in owners.get(top, [PYPI_PACKAGES.get(top, top)])} & declared
     }
     assert not undeclared
 

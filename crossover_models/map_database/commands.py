@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.fleet.commands import add_map_commands
+
 if TYPE_CHECKING:
     from crossover_models.map_database.store import MapDatabase
 
@@ -30,6 +32,12 @@ def add_command(subparsers: Any) -> None:
         metavar="LEVEL=M_PER_PX",
         help="metres per pixel of a level's drawing that has no measurement (repeatable)",
     )
+    build.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="encode buildings side by side by Ray: a cluster's HOST:PORT or ray://HOST:PORT, or local (extra fleet)",
+    )
     build.set_defaults(run=run_build)
 
     info = commands.add_parser("info", help="say what is in a database")
@@ -49,6 +57,8 @@ def add_command(subparsers: Any) -> None:
     export.add_argument("directory", type=Path)
     export.set_defaults(run=run_export)
 
+    add_map_commands(commands)
+
 
 def run_build(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover map build``."""
@@ -67,6 +77,17 @@ def run_build(arguments: argparse.Namespace) -> int:
     check_replaceable(arguments.out)
     scales = _scales(arguments.scale)
     console = Console(stderr=True, markup=False)
+    if arguments.ray:
+        from crossover_models.fleet.encode import build_with_ray
+
+        with console.status(escape(f"encode {len(arguments.sources)} buildings by Ray")) as status:
+            build_with_ray(
+                arguments.sources, arguments.out, arguments.ray, scales, arguments.checkpoint, arguments.device,
+                lambda source: status.update(escape(f"encoded {source}")),
+            )  # fmt: skip
+        with MapDatabase.open(arguments.out) as database:
+            _print_info(database)
+        return 0
     buildings = []
     for source in arguments.sources:
         with console.status(escape(f"read {source}")):
