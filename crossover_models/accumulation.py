@@ -123,7 +123,7 @@ class CloudAccumulator:
         points = np.concatenate([sweep.points_odom for sweep in sweeps])
         index = np.concatenate([np.full(len(sweep.points_odom), k, dtype=np.int32) for k, sweep in enumerate(sweeps)])
         # Newest sweep first, so that thinning keeps the return that drift has hurt least.
-        keep = _first_in_voxel(points[::-1], self.settings.voxel_m)
+        keep = first_in_voxel(points[::-1], self.settings.voxel_m)
         points, index = points[::-1][keep], index[::-1][keep]
         origins = np.stack([sweep.origin_odom for sweep in sweeps])
         return LocalCloud(
@@ -144,7 +144,7 @@ def wall_slice(cloud: LocalCloud, settings: AccumulationSettings) -> WallSlice:
     height = cloud.points[:, 2] + settings.floor_below_base_m
     band = (height >= settings.slice_min_m) & (height <= settings.slice_max_m)
     points, index = cloud.points[band, :2], cloud.origin_index[band]
-    keep = _first_in_voxel(points, settings.slice_voxel_m)
+    keep = first_in_voxel(points, settings.slice_voxel_m)
     return WallSlice(
         cloud.stamp_ns,
         np.ascontiguousarray(points[keep]),
@@ -194,7 +194,7 @@ def scan_slice(
     )
 
 
-def _first_in_voxel(points: NDArray[np.float32], voxel_m: float) -> NDArray[np.int64]:
+def first_in_voxel(points: NDArray[np.float32], voxel_m: float) -> NDArray[np.int64]:
     """Indices, ascending, of the first point of each voxel; points (N, 2 or 3)."""
     if not len(points):
         return np.zeros(0, dtype=np.int64)
@@ -208,4 +208,4 @@ def _first_in_voxel(points: NDArray[np.float32], voxel_m: float) -> NDArray[np.i
 
 
 def _thin(points: NDArray[np.float32], voxel_m: float) -> NDArray[np.float32]:
-    return points[_first_in_voxel(points, voxel_m)]
+    return points[first_in_voxel(points, voxel_m)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crossover_models.config import RegistrationSettings
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
-from crossover_models.registration.grid import SearchGrid
+from crossover_models.registration.grid import GridStack, SearchGrid, direction_cells
 from crossover_models.registration.likelihood_field import LikelihoodField
 from crossover_models.registration.returns import Returns
 from crossover_models.registration.search import Candidates, PoseSearch
@@ -45,7 +45,7 @@ def search(
 ) -> PoseSearch:
     settings = SETTINGS.with_flat(changes)
     grids = [SearchGrid(LikelihoodField(plan, settings), settings, CPU) for plan in plans]
-    return PoseSearch(grids, allowed or [grid.free for grid in grids], returns, settings)
+    return PoseSearch(GridStack(grids), allowed or [grid.free for grid in grids], returns, settings)
 
 
 def assert_equal(found: Candidates, expected: Candidates) -> None:
@@ -101,17 +101,37 @@ def test_only_allowed_cells_are_found() -> None:
     assert {tuple(pose) for pose in found.poses[:, :2]} == {tuple(position) for position in grid.position(cells)}
 
 
-def test_bounds_hold_for_every_pose_of_their_window() -> None:
+@pytest.mark.parametrize("violation_weight", [0.0, 1.5])
+def test_bounds_hold_for_every_pose_of_their_window(violation_weight: float) -> None:
     rng = np.random.default_rng(9)
-    tested = search([random_plan(rng)], random_returns(rng))
+    # Rays as long as the plan is wide, so that many are blocked from a whole window.
+    turn, reach = rng.uniform(-np.pi, np.pi, 50), rng.uniform(3.0, 7.0, 50)
+    returns = Returns(reach[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1), np.zeros((50, 2)))
+    plan = random_plan(rng)
+    tested = search([plan], returns, violation_weight=violation_weight)
+    scores = dict(
+        zip(map(tuple, tested._nodes(0).tolist()), tested._bounded(tested._nodes(0), 0, -np.inf)[1], strict=True)
+    )
+    tighter = 0
     for height in range(1, 4):
-        nodes = tested._nodes(height)[::50]
-        bound = tested._bounds(nodes, height)
-        children = tested._children(nodes, height - 1)
-        for node, limit in zip(nodes[:40], bound[:40], strict=True):
-            offset = children - node
-            mine = (offset[:, :2] == 0).all(1) & (offset[:, 2:] >= 0).all(1) & (offset[:, 2:] < 1 << height).all(1)
-            assert (tested._bounds(children[mine], height - 1) <= limit + 1e-5).all()
+        nodes = tested._nodes(height)[::50][:60]
+        plain = search([plan], returns, violation_weight=0.0)
+        without = plain._bounded(nodes, height, -np.inf)[1]
+        for (heading, start), limit, field in zip(
+            nodes.tolist(), tested._bounded(nodes, height, -np.inf)[1], without, strict=True
+        ):
+            size, stride = 1 << height, tested.stack.stride
+            leaves = [(heading, start + row * stride + col) for row in range(size) for col in range(size)]
+            assert all(scores[leaf] <= limit + 1e-5 for leaf in leaves if leaf in scores)
+            tighter += int(limit < field - 1e-5)
+    assert (tighter > 0) == (violation_weight > 0.0)
+
+
+def covered(plan: FloorPlan, grid: SearchGrid) -> set[tuple[int, int]]:
+    """Cells that hold wall: a wall cell's center lies in them, or their own center in a wall cell."""
+    inside = np.floor((np.argwhere(plan.occupancy == OCCUPIED) + 0.5) * 0.07 / 0.2).astype(int)
+    every = np.argwhere(np.ones(grid.shape, dtype=bool))
+    return {tuple(c) for c in (*inside, *every[plan.value(grid.position(every)) == OCCUPIED])}
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -119,24 +139,68 @@ def test_scores_are_what_walking_along_every_ray_gives(seed: int) -> None:
     rng = np.random.default_rng(seed)
     plan, returns = random_plan(rng), random_returns(rng)
     tested = search([plan], returns, max_rays=50)
-    grid, field = tested.grids[0], LikelihoodField(plan, SETTINGS)
+    grid, field = tested.stack.grids[0], LikelihoodField(plan, SETTINGS)
     found = tested.exhaustive(margin=9.0)
-    # A cell holds wall where a wall cell's center lies in it, or its own center in a wall cell.
-    inside = np.floor((np.argwhere(plan.occupancy == OCCUPIED) + 0.5) * 0.07 / 0.2).astype(int)
-    every = np.argwhere(np.ones(grid.shape, dtype=bool))
-    walls = {tuple(c) for c in (*inside, *every[plan.value(grid.position(every)) == OCCUPIED])}
+    walls = covered(plan, grid)
     for k in rng.integers(0, len(found), 5):
         pose = found.poses[k]
-        start = np.round((pose[:2] - grid.position(np.array([0, 0]))) / 0.2).astype(int)
+        start = np.round((pose[:2] - grid.position(np.array([0, 0]))) / 0.2).astype(int)[::-1]
         turn = np.array([[np.cos(pose[2]), -np.sin(pose[2])], [np.sin(pose[2]), np.cos(pose[2])]])
+
+        def cell(point: NDArray[np.float64], start=start, turn=turn) -> NDArray[np.int64]:  # type: ignore[no-untyped-def]
+            return np.asarray(start + np.rint(turn @ point / 0.2).astype(int)[::-1])
+
         logs, crossed = [], 0
         for point, origin in zip(returns.points, returns.origins, strict=True):
-            cell = (start + np.rint(turn @ point / 0.2).astype(int))[::-1]
-            logs.append(field.log_likelihood(grid.position(cell)))
+            logs.append(field.log_likelihood(grid.position(cell(point))))
             length = np.hypot(*(point - origin))
-            along = np.arange(0.0, max(length - 0.3, 1e-6), 0.2)
-            steps = origin + along[:, None] * (point - origin) / length
-            cells = (start + np.rint(steps @ turn.T / 0.2).astype(int))[:, ::-1]
-            crossed += any(tuple(c) in walls for c in cells)
+            along = (point - origin) / length
+            # Pieces of 8 cells, the last one ending where the free part of the ray does.
+            last = length - 0.3 - 7 * 0.2
+            pieces = [] if last < 0.0 else [*np.arange(0.0, last, 8 * 0.2), last]
+            angle = np.arctan2(along[1], along[0]) + pose[2]
+            steps = direction_cells(round(float(angle) / (2 * np.pi) * 64) % 64)
+            crossed += any(tuple(cell(origin + at * along) + step) in walls for at in pieces for step in steps)
         expected = np.mean(logs) - SETTINGS.violation_weight * crossed / len(returns)
         assert abs(found.scores[k] - expected) < 1e-4
+
+
+@pytest.mark.parametrize("fov_deg", [60.0, 180.0, 360.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_branch_and_bound_is_exact_for_what_a_lidar_of_any_field_of_view_sees(seed: int, fov_deg: float) -> None:
+    rng = np.random.default_rng([seed, int(fov_deg)])
+    plans = [random_plan(rng) for _ in range(2)]
+    grids = [SearchGrid(LikelihoodField(plan, SETTINGS), SETTINGS, CPU) for plan in plans]
+    spots = np.argwhere(grids[1].free)
+    at = grids[1].position(spots[rng.integers(len(spots))])
+    bearing = np.deg2rad(np.linspace(-fov_deg / 2, fov_deg / 2, 60)) + rng.uniform(-np.pi, np.pi)
+    ray = np.stack([np.cos(bearing), np.sin(bearing)], axis=1)
+    along = np.arange(0.0, 7.0, 0.05)
+    wall = plans[1].value(at + along[None, :, None] * ray[:, None]) == OCCUPIED
+    seen = wall.any(axis=1)
+    points = (along[wall.argmax(axis=1)][:, None] * ray + rng.normal(0.0, 0.03, ray.shape))[seen]
+    if len(points) < 8:
+        points = ray * 3.0
+    both = search(plans, Returns(points, np.zeros_like(points)))
+    for margin in (0.0, 0.3):
+        assert_equal(both.branch_and_bound(margin), both.exhaustive(margin))
+
+
+def test_levels_together_give_the_best_of_each_alone() -> None:
+    rng = np.random.default_rng(21)
+    plans, returns = [random_plan(rng) for _ in range(4)], random_returns(rng)
+    together = search(plans, returns).branch_and_bound()
+    alone = [search([plan], returns).branch_and_bound() for plan in plans]
+    best = int(np.argmax([found.scores[0] for found in alone]))
+    assert together.grid[0] == best and together.scores[0] == pytest.approx(alone[best].scores[0], abs=1e-6)
+    np.testing.assert_array_equal(together.poses[0], alone[best].poses[0])
+
+
+def test_the_search_names_no_device_of_its_own() -> None:
+    rng = np.random.default_rng(2)
+    meta = torch.device("meta")
+    grid = SearchGrid(LikelihoodField(random_plan(rng), SETTINGS), SETTINGS, meta)
+    tested = PoseSearch(GridStack([grid]), [grid.free], random_returns(rng), SETTINGS)
+    nodes = torch.zeros((7, 2), dtype=torch.int32, device=meta)
+    bounds = tested._bounded(nodes, 1, -np.inf)[1]
+    assert bounds.device.type == "meta" and bounds.shape == (7,)

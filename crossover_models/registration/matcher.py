@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,13 +15,15 @@ from crossover_models.floor_plan import FloorPlan, FloorPlanError
 from crossover_models.geometry import wrap_angle
 from crossover_models.observation import WallSlice
 from crossover_models.registration.alignment import align, covariance
-from crossover_models.registration.grid import SearchGrid
+from crossover_models.registration.grid import GridStack, SearchGrid
 from crossover_models.registration.likelihood_field import LikelihoodField
 from crossover_models.registration.returns import Returns, usable_returns
 from crossover_models.registration.search import Candidates, PoseSearch
 
 Array = NDArray[np.float64]
 Region = tuple[LevelKey, ArrayLike, float]
+# Sets of levels whose rasters are kept ready for a search.
+KEPT_STACKS = 3
 
 
 class PlanMatcher:
@@ -43,6 +46,7 @@ class PlanMatcher:
         self.unusable: dict[LevelKey, str] = {}
         self._fields: dict[LevelKey, LikelihoodField] = {}
         self._grids: dict[LevelKey, SearchGrid] = {}
+        self._stacks: OrderedDict[tuple[LevelKey, ...], GridStack] = OrderedDict()
         for level, plan in plans.items():
             try:
                 self._fields[level] = LikelihoodField(plan, settings)
@@ -147,8 +151,17 @@ class PlanMatcher:
         keys = [level for level in keys if allowed[level].any()]
         if not keys:
             return None, []
-        grids = [self._grid(level) for level in keys]
-        return PoseSearch(grids, [allowed[level] for level in keys], returns, self.settings), keys
+        return PoseSearch(self._stack(keys), [allowed[level] for level in keys], returns, self.settings), keys
+
+    def _stack(self, keys: Sequence[LevelKey]) -> GridStack:
+        """Of these levels; those searched last are kept, since a robot searches the same ones again and again."""
+        wanted = tuple(keys)
+        if wanted not in self._stacks:
+            self._stacks[wanted] = GridStack([self._grid(level) for level in keys])
+        self._stacks.move_to_end(wanted)
+        while len(self._stacks) > KEPT_STACKS:
+            self._stacks.popitem(last=False)
+        return self._stacks[wanted]
 
     def _grid(self, level: LevelKey) -> SearchGrid:
         if level not in self._grids:

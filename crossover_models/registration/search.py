@@ -3,8 +3,8 @@
 Poses are cells of a square grid times evenly spaced headings. A pose's score is the mean log-likelihood of the
 returns, each read at the nearest grid cell, less the weighted share of rays that cross a wall (Olson 2009, "Real-time
 correlative scan matching"; Hess et al. 2016, "Real-time loop closure in 2D lidar SLAM", section V). A node is a square
-window of 2^h x 2^h cells at one heading; its bound is the same mean over the field's maximum in that window, which no
-pose of the window exceeds, and the penalty only lowers scores.
+window of 2^h x 2^h cells at one heading; its bound is the same mean over the field's maximum in that window, less the
+penalty for the rays that cross a wall from wherever in the window they start: no pose of the window exceeds it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ import torch
 from numpy.typing import NDArray
 
 from crossover_models.config import RegistrationSettings
-from crossover_models.registration.grid import SearchGrid
+from crossover_models.registration.grid import PIECE_CELLS, GridStack
+from crossover_models.registration.rays import RayTable, ray_table, turned
 from crossover_models.registration.returns import Returns
 
-# Elements gathered at once: index and values of a chunk stay in the cache.
-CHUNK_ELEMENTS = 1 << 19
+# Elements gathered at once: on a CPU index and values of a chunk stay in the cache; a GPU wants many.
+CHUNK_ELEMENTS = {"cpu": 1 << 19}
+CHUNK_ELEMENTS_GPU = 1 << 25
 # Nodes expanded before the incumbent is looked at again: few at first, for a good incumbent soon, then many at once.
 FIRST_BATCH = 32
-BATCH_NODES = 2048
+BATCH_NODES = {"cpu": 2048}
+BATCH_NODES_GPU = 1 << 16
+# Returns are read in these parts: log-likelihoods are at most 0, so that what some of them sum to bounds the whole.
+PARTS = (0.25, 0.5, 1.0)
 # Rays tested at once for crossing walls.
 RAY_GROUP = 15
 # Bounds are float32 means: a child's may exceed its parent's by rounding.
@@ -52,161 +57,139 @@ class Candidates:
 class PoseSearch:
     """One search: the returns turned to every heading, ready to be laid over every grid.
 
+    A node is a pair of int32: a heading, and where its window starts in the stack's buffers.
+
     Args:
-        grids: the levels searched; all with the same cell size, height and device.
-        allowed: one (rows, cols) bool a grid: the cells where the robot may be.
+        stack: the levels searched.
+        allowed: one (rows, cols) bool a level: the cells where the robot may be.
         returns: what was seen.
         settings: steps and weights.
     """
 
     def __init__(
         self,
-        grids: Sequence[SearchGrid],
+        stack: GridStack,
         allowed: Sequence[NDArray[np.bool_]],
         returns: Returns,
         settings: RegistrationSettings,
     ) -> None:
-        self.grids, self.settings = grids, settings
-        self.device, self.height, self.step_m = grids[0].device, grids[0].height, grids[0].step_m
+        self.stack, self.settings, self.device = stack, settings, stack.device
+        self.height = stack.height
         headings = max(1, round(360.0 / settings.angular_step_deg))
         self.headings: NDArray[np.float64] = np.arange(headings, dtype=np.float64) * (2.0 * np.pi / headings)
+        # Every part of them is spread over all bearings.
+        order = np.concatenate([np.arange(k, len(returns), 4) for k in (0, 2, 1, 3)])
+        cells = turned(returns.points[order], self.headings, stack.step_m, stack.radius_cells)
+        offsets = torch.from_numpy(cells[..., 1] * np.int32(stack.stride) + cells[..., 0])
+        ends = [round(part * len(returns)) for part in PARTS]
         self.points = len(returns)
-        radius = grids[0].radius_cells
-        turned = _turned(returns.points, self.headings, self.step_m, radius)
+        self.offsets = [
+            offsets[:, low:high].contiguous().to(self.device)
+            for low, high in zip([0, *ends[:-1]], ends, strict=True)
+            if high > low
+        ]
         rays = returns.every(settings.max_rays)
         self.rays = len(rays)
-        # Groups of like length: few samples of the table do not exist, and those are read at the ray's start.
-        groups = []
-        for part in rays.by_length(RAY_GROUP):
-            samples, exists = part.ray_samples(self.step_m)
-            samples = np.where(exists[..., None], samples, samples[:, :1])
-            groups.append((exists.shape, _turned(samples.reshape(-1, 2), self.headings, self.step_m, radius)))
-        # Flat buffers of all grids, one after the other; a node's index is where its window starts in them.
-        self.base = np.cumsum([0, *(grid.cells for grid in grids)])
-        self.fields = [torch.cat([grid.fields[h] for grid in grids]) for h in range(self.height + 1)]
-        self.walls = torch.cat([grid.walls for grid in grids])
-        self.offsets = torch.stack([self._offsets(turned, grid) for grid in grids])
-        self.lines = [(shape, torch.stack([self._offsets(lines, grid) for grid in grids])) for shape, lines in groups]
-        self.allowed = [_window_any(mask, self.height) for mask in allowed]
-        self.leaves_scored = 0
+        # Groups of like length: few blocks of a table are beyond a ray's end.
+        self.lines = [
+            ray_table(part, self.headings, stack.step_m, stack.radius_cells, stack.stride, self.device)
+            for part in (rays.by_length(RAY_GROUP) if settings.violation_weight > 0.0 else ())
+        ]
+        self.windows = stack.windows(allowed)
+        self._chunk = CHUNK_ELEMENTS.get(self.device.type, CHUNK_ELEMENTS_GPU)
+        self._batch = BATCH_NODES.get(self.device.type, BATCH_NODES_GPU)
         self.nodes_bounded = 0
 
     def branch_and_bound(self, margin: float = 0.0) -> Candidates:
         """All poses whose score is within ``margin`` of the best one's and not below ``settings.min_score``."""
         # Below the floor nothing is worth finding: data that fit nowhere would be searched to the last pose.
-        self._threshold = self.settings.min_score
-        self._margin = margin
+        self._threshold, self._margin = self.settings.min_score, margin
         self._found: list[tuple[torch.Tensor, torch.Tensor]] = []
-        nodes = self._nodes(self.height)
-        bounds = self._bounds(nodes, self.height)
-        self._descend(nodes, bounds, self.height)
+        self._descend(*self._bounded(self._nodes(self.height), self.height, self._threshold), self.height)
         return self._candidates(margin)
 
     def exhaustive(self, margin: float = 0.0) -> Candidates:
         """The same answer by scoring every pose: the oracle of :meth:`branch_and_bound`."""
-        self._found = []
-        for nodes in torch.split(self._nodes(0), 1 << 16):
-            field = self._bounds(nodes, 0)
-            self._found.append(self._penalize(nodes, field, -np.inf))
+        self._found = [self._bounded(nodes, 0, -np.inf) for nodes in torch.split(self._nodes(0), 1 << 16)]
         return self._candidates(margin)
 
     def _nodes(self, height: int) -> torch.Tensor:
-        """(N, 4) int32 [grid, heading, row, col] of all windows of 2^height cells that hold an allowed pose."""
-        parts = []
-        for k, masks in enumerate(self.allowed):
-            rows, cols = np.nonzero(masks[height])
-            count, size = len(self.headings), 1 << height
-            block = np.empty((count, len(rows), 4), dtype=np.int32)
-            block[..., 0], block[..., 1] = k, np.arange(count)[:, None]
-            block[..., 2], block[..., 3] = rows * size, cols * size
-            parts.append(block.reshape(-1, 4))
-        return torch.from_numpy(np.concatenate(parts)).to(self.device)
+        """(N, 2) int32 of all windows of 2^height cells that hold an allowed pose, at every heading."""
+        starts = torch.nonzero(self.windows[height]).to(torch.int32).view(1, -1)
+        headings = torch.arange(len(self.headings), dtype=torch.int32, device=self.device).view(-1, 1)
+        size = (len(self.headings), starts.shape[1])
+        return torch.stack([headings.expand(size), starts.expand(size)], dim=-1).view(-1, 2)
 
-    def _start(self, nodes: torch.Tensor) -> torch.Tensor:
-        """(N,) int32 index of each node's lower corner in the flat buffers."""
-        index = torch.empty(len(nodes), dtype=torch.int32, device=self.device)
-        for k, grid in enumerate(self.grids):
-            rows = slice(None) if len(self.grids) == 1 else nodes[:, 0] == k
-            row, col = nodes[rows, 2] + grid.radius_cells, nodes[rows, 3] + grid.radius_cells
-            index[rows] = row * grid.stride + col + int(self.base[k])
-        return index
+    def _gather(self, source: torch.Tensor, offsets: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
+        """(N, P) values of ``source`` under each node's turned points; ``offsets`` is (headings, P)."""
+        index = offsets.index_select(0, nodes[:, 0])
+        index += nodes[:, 1, None]
+        return source.index_select(0, index.view(-1)).view(index.shape)
 
-    def _gather(self, source: torch.Tensor, table: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
-        """(N, P) values of ``source`` under each node's turned points; ``table`` is (grids, headings, P)."""
-        turned = table.view(-1, table.shape[-1]).index_select(0, nodes[:, 0] * len(self.headings) + nodes[:, 1])
-        turned += self._start(nodes)[:, None]
-        return source.index_select(0, turned.view(-1)).view(turned.shape)
+    def _bounded(self, nodes: torch.Tensor, height: int, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nodes (M, 2) whose bound reaches the floor, and their bounds (M,); at height 0 those are the scores.
 
-    def _bounds(self, nodes: torch.Tensor, height: int) -> torch.Tensor:
-        """(N,) mean of the field's maxima over each node's windows; at height 0 the mean log-likelihood itself."""
-        chunk = max(1, CHUNK_ELEMENTS // self.points)
-        self.nodes_bounded += len(nodes)
-        parts = [
-            self._gather(self.fields[height], self.offsets, part).mean(dim=1) for part in torch.split(nodes, chunk)
-        ]
-        return torch.cat(parts) if parts else torch.empty(0, device=self.device)
-
-    def _penalize(
-        self, nodes: torch.Tensor, field: torch.Tensor, threshold: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Leaves (M, 4) whose score, the field's (N,) less the share of rays that cross a wall, reaches the threshold.
-
-        A group of rays at a time: what the rays seen so far cost already bounds the score.
+        A bound is the mean of the field's maxima over the node's windows, less the penalty for the rays that are
+        blocked from every cell of the window.
         """
-        self.leaves_scored += len(nodes)
+        self.nodes_bounded += len(nodes)
+        if not len(nodes):
+            return nodes, torch.empty(0, device=self.device)
+        parts = [self._bound(part, height, floor) for part in torch.split(nodes, max(1, self._chunk // self.points))]
+        return torch.cat([part for part, _ in parts]), torch.cat([bound for _, bound in parts])
+
+    def _bound(self, nodes: torch.Tensor, height: int, floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :meth:`_bounded`; whatever was not looked at yet can only lower the bound, so that most need not be."""
+        bound = torch.zeros(len(nodes), device=self.device)
+        for offsets in self.offsets:
+            bound = bound + self._gather(self.stack.fields[height], offsets, nodes).sum(dim=1) / self.points
+            nodes, bound = _reaching(floor - ROUNDING, nodes, bound)
         unit = self.settings.violation_weight / self.rays
-        crossed = torch.zeros(len(nodes), dtype=torch.int32, device=self.device)
-        for shape, table in self.lines if unit > 0.0 else ():
-            chunk = max(1, CHUNK_ELEMENTS // table.shape[-1])
-            crossed += torch.cat(
-                [
-                    self._gather(self.walls, table, part).view(-1, *shape).amax(dim=2).sum(dim=1, dtype=torch.int32)
-                    for part in torch.split(nodes, chunk)
-                ]
-            )
-            keep = field - unit * crossed >= threshold
-            nodes, field, crossed = nodes[keep], field[keep], crossed[keep]
-            if not len(nodes):
-                break
-        return nodes, field - unit * crossed
+        # From a window as wide as a piece is long, next to no piece is blocked everywhere.
+        for table in self.lines if 1 << height < PIECE_CELLS else ():
+            bound = bound - unit * self._blocked(table, nodes, height)
+            nodes, bound = _reaching(floor - ROUNDING, nodes, bound)
+        return nodes, bound
+
+    def _blocked(self, table: RayTable, nodes: torch.Tensor, height: int) -> torch.Tensor:
+        """(N,) int32 number of a table's rays that cross a wall from every cell of each node's window."""
+        hit = self._gather(self.stack.blocked[height], table.offsets, nodes)
+        while hit.shape[1] > table.rays:
+            # Halve the pieces; an odd one is joined with the first.
+            low = hit.shape[1] // table.rays // 2 * table.rays
+            joined = hit[:, :low] | hit[:, low : 2 * low]
+            if hit.shape[1] > 2 * low:
+                joined[:, : table.rays] |= hit[:, 2 * low :]
+            hit = joined
+        hit = hit & table.direction.index_select(0, nodes[:, 0])
+        return (hit != 0).sum(dim=1, dtype=torch.int32)
 
     def _descend(self, nodes: torch.Tensor, bounds: torch.Tensor, height: int) -> None:
         """Depth first in batches, most promising first, so that the incumbent is good before the bulk is looked at."""
         if not len(nodes):
             return
+        if height == 0:
+            self._threshold = max(self._threshold, float(bounds.max()) - self._margin)
+            self._found.append((nodes, bounds))
+            return
         bounds, order = bounds.sort(descending=True, stable=True)
         nodes = nodes[order]
         start, size = 0, FIRST_BATCH
         while start < len(nodes):
-            part, bound = nodes[start : start + size], bounds[start : start + size]
-            start, size = start + size, min(4 * size, BATCH_NODES)
-            keep = bound >= self._threshold - ROUNDING
-            if not keep.any():
+            part, _ = _reaching(self._threshold - ROUNDING, nodes[start : start + size], bounds[start : start + size])
+            start, size = start + size, min(4 * size, self._batch)
+            if not len(part):
                 return
-            part, bound = part[keep], bound[keep]
-            if height == 0:
-                part, scores = self._penalize(part, bound, self._threshold)
-                if len(part):
-                    self._threshold = max(self._threshold, float(scores.max()) - self._margin)
-                    self._found.append((part, scores))
-            else:
-                children = self._children(part, height - 1)
-                self._descend(children, self._bounds(children, height - 1), height - 1)
+            children = self._children(part, height - 1)
+            self._descend(*self._bounded(children, height - 1, self._threshold), height - 1)
 
     def _children(self, nodes: torch.Tensor, height: int) -> torch.Tensor:
         """The windows of half the side inside each node that hold an allowed pose."""
-        half = 1 << height
-        steps = torch.tensor([[0, 0, 0, 0], [0, 0, 0, half], [0, 0, half, 0], [0, 0, half, half]], dtype=torch.int32)
-        children = (nodes[:, None] + steps.to(self.device)).view(-1, 4)
-        keep = torch.zeros(len(children), dtype=torch.bool, device=self.device)
-        for k, masks in enumerate(self.allowed):
-            mask = torch.from_numpy(masks[height]).to(self.device)
-            mine = children[:, 0] == k
-            row, col = children[mine, 2].long() >> height, children[mine, 3].long() >> height
-            keep[mine] = mask[row.clamp(max=mask.shape[0] - 1), col.clamp(max=mask.shape[1] - 1)] & (
-                (row < mask.shape[0]) & (col < mask.shape[1])
-            )
-        return children[keep]
+        half, up = 1 << height, self.stack.stride << height
+        steps = torch.tensor([[0, 0], [0, half], [0, up], [0, up + half]], dtype=torch.int32, device=self.device)
+        children = (nodes[:, None] + steps).view(-1, 2)
+        keep = torch.nonzero(self.windows[height].index_select(0, children[:, 1])).view(-1)
+        return children.index_select(0, keep)
 
     def _candidates(self, margin: float) -> Candidates:
         if not any(len(part) for part, _ in self._found):
@@ -214,35 +197,20 @@ class PoseSearch:
         nodes = torch.cat([part for part, _ in self._found]).cpu().numpy().astype(np.int64)
         scores = torch.cat([part for _, part in self._found]).cpu().numpy()
         keep = np.flatnonzero(scores >= max(float(scores.max()) - margin, self.settings.min_score))
+        grid, cells = self.stack.cells(nodes[keep, 1])
         # Ties in the order of the grid, so that both searches name the same pose.
-        order = keep[np.lexsort((*nodes[keep].T[::-1], -scores[keep]))]
-        nodes, scores = nodes[order], scores[order]
+        order = np.lexsort((cells[:, 1], cells[:, 0], nodes[keep, 0], grid, -scores[keep]))
+        nodes, scores, grid, cells = nodes[keep][order], scores[keep][order], grid[order], cells[order]
         poses = np.empty((len(nodes), 3))
-        for k, grid in enumerate(self.grids):
-            mine = nodes[:, 0] == k
-            poses[mine, :2] = grid.position(nodes[mine, 2:])
-        poses[:, 2] = (self.headings[nodes[:, 1]] + np.pi) % (2 * np.pi) - np.pi
-        return Candidates(nodes[:, 0], poses, scores.astype(np.float32))
-
-    def _offsets(self, turned: NDArray[np.int32], grid: SearchGrid) -> torch.Tensor:
-        return torch.from_numpy(turned[..., 1] * np.int32(grid.stride) + turned[..., 0]).to(self.device)
+        for k, level in enumerate(self.stack.grids):
+            poses[grid == k, :2] = level.position(cells[grid == k])
+        poses[:, 2] = (self.headings[nodes[:, 0]] + np.pi) % (2 * np.pi) - np.pi
+        return Candidates(grid, poses, scores.astype(np.float32))
 
 
-def _turned(
-    points: NDArray[np.float64], headings: NDArray[np.float64], step_m: float, radius_cells: int
-) -> NDArray[np.int32]:
-    """(A, P, 2) points (P, 2) turned to every heading (A,), in whole cells (x, y)."""
-    cos, sin = np.cos(headings)[:, None], np.sin(headings)[:, None]
-    x = cos * points[:, 0] - sin * points[:, 1]
-    y = sin * points[:, 0] + cos * points[:, 1]
-    cells = np.rint(np.stack([x, y], axis=-1) / step_m).astype(np.int32)
-    return np.clip(cells, -radius_cells, radius_cells)
-
-
-def _window_any(mask: NDArray[np.bool_], height: int) -> list[NDArray[np.bool_]]:
-    """Whether any cell of each aligned window of 2^h x 2^h cells is set, for h = 0..height."""
-    out = [mask]
-    for _ in range(height):
-        last = np.pad(out[-1], [(0, out[-1].shape[0] % 2), (0, out[-1].shape[1] % 2)])
-        out.append(last[0::2, 0::2] | last[1::2, 0::2] | last[0::2, 1::2] | last[1::2, 1::2])
-    return out
+def _reaching(floor: float, nodes: torch.Tensor, bounds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The nodes whose bound is not below the floor."""
+    if floor == -np.inf:
+        return nodes, bounds
+    keep = torch.nonzero(bounds >= floor).view(-1)
+    return nodes.index_select(0, keep), bounds.index_select(0, keep)
