@@ -40,6 +40,7 @@ class PlayOptions:
         topics: only these, by their names in the bag; empty for all.
         remaps: names in the bag to names on the air.
         wait_s: how long to wait for subscribers; 0 to begin at once.
+        awaited: topics by their names in the bag that must have subscribers; empty for ``topics``, or else any.
         start_s, duration_s: part of the bag, in seconds from its begin; ``duration_s`` 0 for all.
     """
 
@@ -48,6 +49,7 @@ class PlayOptions:
     topics: tuple[str, ...] = ()
     remaps: Mapping[str, str] = field(default_factory=dict)
     wait_s: float = 0.0
+    awaited: tuple[str, ...] = ()
     start_s: float = 0.0
     duration_s: float = 0.0
 
@@ -154,7 +156,7 @@ class Player:
         self._clock = node.create_publisher(Clock, CLOCK, 10) if options.clock_hz else None
 
     def wait(self, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Wait for subscribers: of every topic asked for, or else until nobody new has joined for a second.
+        """Wait for subscribers of every topic awaited (or of any), and until nobody new has joined for a second.
 
         Returns the number of topics that somebody listens to.
 
@@ -168,11 +170,13 @@ class Player:
             if (latest := self._subscribers()) != counts:
                 counts, since = latest, now
             deaf = [topic for topic, count in counts.items() if not count]
-            complete = not deaf if self._options.topics else len(deaf) < len(counts)
+            wanted = self._options.awaited or self._options.topics
+            missing = [topic for topic in deaf if topic in wanted] if wanted else deaf
+            complete = not missing if wanted else len(deaf) < len(counts)
             if complete and now - since >= SETTLED_S:
                 break
             if now >= deadline:
-                names = ", ".join(deaf)
+                names = ", ".join(missing)
                 if complete:
                     break
                 raise PlayError(f"wait: nobody subscribed to {names} within {self._options.wait_s:.0f} s")
@@ -325,12 +329,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     own, ros = split_ros_arguments(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(own)
     try:
+        inputs = _input_names(arguments)
         options = PlayOptions(
             arguments.rate,
             arguments.clock,
             tuple(arguments.topics),
-            {**_input_names(arguments), **dict(arguments.remap)},
+            {**inputs, **dict(arguments.remap)},
             arguments.wait,
+            # A viewer may listen to the camera long before the nodes are ready.
+            tuple(topic for topic in inputs if not arguments.topics or topic in arguments.topics),
             arguments.start,
             arguments.duration,
         )

@@ -139,6 +139,17 @@ def test_waiting_begins_when_the_subscriber_is_there(bag: Path, listener: Graph)
     wait_for(lambda: len(ears[0].heard) == 10)
 
 
+def test_a_viewer_that_listens_early_starts_nothing(bag: Path, listener: Graph) -> None:
+    Ear(listener.client, TFMessage, "/tf_static", LATCHED)
+    ears: list[Ear] = []
+    late = threading.Timer(2.5, lambda: ears.append(Ear(listener.client, PointCloud2, "/points", 100)))
+    late.start()
+    play(bag, PlayOptions(wait_s=20.0, awaited=("/points",)))
+    wait_for(lambda: len(ears[0].heard) == 10)
+    with pytest.raises(PlayError, match="nobody subscribed to /clock within"):
+        play(bag, PlayOptions(wait_s=1.5, awaited=("/clock", "/tf_static")))
+
+
 def test_waiting_for_nobody_fails_with_the_topic(bag: Path, listener: Graph) -> None:
     with pytest.raises(PlayError, match=r"nobody subscribed to /points within 0 s"):
         play(bag, PlayOptions(topics=("/points",), wait_s=0.3))
@@ -179,6 +190,20 @@ def test_a_truncated_bag_is_one_line(bag: Path, tmp_path: Path, capsys: pytest.C
         (broken / file.name).write_bytes(data if file.suffix == ".yaml" else data[: len(data) // 3])
     assert main([str(broken)]) == 2
     assert capsys.readouterr().err.startswith("crossover play: ")
+
+
+def test_inputs_are_played_under_the_names_of_the_nodes(bag: Path, tmp_path: Path, listener: Graph) -> None:
+    lidar = Ear(listener.client, PointCloud2, "/points", 100)
+    renamed = tmp_path / "renamed"
+    with Writer(renamed, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        points = writer.add_connection("/front/cloud", "sensor_msgs/msg/PointCloud2", typestore=STORE)
+        for k in range(3):
+            ns = START_NS + k * S // 20
+            writer.write(points, ns, bytes(serialize_message(cloud(np.full((3, 3), float(k)), stamp_ns=ns))))
+    assert main([str(renamed), "--points", "/front/cloud"]) == 2
+    command = [sys.executable, "-m", "crossover_ros.cli", "play", str(renamed), "--inputs", "--wait", "20"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    wait_for(lambda: firsts(lidar) == [0.0, 1.0, 2.0])
 
 
 def test_remaps_of_the_command_line_in_both_spellings(bag: Path, listener: Graph) -> None:
