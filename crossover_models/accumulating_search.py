@@ -65,6 +65,7 @@ class AccumulatingSearch:
         self._found: RelocalizeResponse | None = None
         self._estimate = self._own.estimate(0)
         self._observations = 0
+        self._looked = False
         self._travelled_m = self._turned_rad = 0.0
         self._turned_at_search = 0.0
         self._at: Array | None = None
@@ -77,8 +78,8 @@ class AccumulatingSearch:
 
     @property
     def has_answer(self) -> bool:
-        """Whether a search has ended: :meth:`answer` says more than that no data came."""
-        return self._found is not None or self.over
+        """Whether walls were searched for: :meth:`answer` says more than that no data came."""
+        return self._looked or self._found is not None or self.over
 
     @property
     def progress(self) -> SearchProgress:
@@ -113,9 +114,10 @@ class AccumulatingSearch:
         hint_waits = self._found is None and bool(self._request.text_hint.strip())
         if self._estimate.state == LocalizationState.LOCALIZED and not hint_waits:
             return
-        nothing_yet = self._found is None or not self._found.success
-        if nothing_yet or self._turned_rad - self._turned_at_search >= SEARCH_TURN_RAD:
+        nothing_yet = self._found is None and not self._estimate.hypotheses
+        if hint_waits or nothing_yet or self._turned_rad - self._turned_at_search >= SEARCH_TURN_RAD:
             self._search(embedding.stamp_ns)
+        self._looked = True
 
     def _search(self, stamp_ns: int) -> None:
         self._turned_at_search = self._turned_rad
@@ -133,13 +135,14 @@ class AccumulatingSearch:
             where = f"{best.level.building_id}/{best.level.level_id} {best.place_name or 'outside all places'}"
             message = f"{where} with probability {best.probability:.2f} after {self._observations} looks"
             return RelocalizeResponse(RelocalizeCode.OK, message, hypotheses)
-        if found is None:
+        if not self.has_answer:
             return RelocalizeResponse(RelocalizeCode.NO_SENSOR_DATA, "no wall slice came: is the encoder running?")
         if best is not None and estimate.failure == FailureCategory.AMBIGUOUS:
             message = f"after {self._observations} looks {estimate.message}"
             return RelocalizeResponse(RelocalizeCode.AMBIGUOUS, message, hypotheses)
-        code = RelocalizeCode.UNKNOWN_PLACE if found.success or best is not None else found.code
-        return RelocalizeResponse(code, estimate.message if found.success else found.message, hypotheses)
+        if best is None and found is not None and not found.success:
+            return RelocalizeResponse(found.code, found.message)
+        return RelocalizeResponse(RelocalizeCode.UNKNOWN_PLACE, estimate.message, hypotheses)
 
     def apply(self) -> None:
         """Let the localizer believe what was found."""

@@ -13,6 +13,7 @@ import uuid
 from importlib.util import find_spec
 from typing import Any
 
+from rclpy.clock import Clock
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 
@@ -34,10 +35,11 @@ class Bond:
     Args:
         node: whose heart beats; its name is the bond's id.
         period_s: time between two heartbeats; 0 for no bond.
+        clock: what the heart beats by; hearts go on while simulated time stands.
     """
 
-    def __init__(self, node: LifecycleNode, period_s: float) -> None:
-        self._node, self._period_s = node, period_s
+    def __init__(self, node: LifecycleNode, period_s: float, clock: Clock) -> None:
+        self._node, self._period_s, self._clock = node, period_s, clock
         self._instance = ""
         self._kind: Any = None
         self._publisher: Any = None
@@ -54,7 +56,7 @@ class Bond:
         self._instance, self.partner = str(uuid.uuid4()), ""
         self._publisher = self._node.create_publisher(self._kind, "bond", SAID_QOS)
         self._parts = [self._node.create_subscription(self._kind, "bond", self._on_status, HEARD_QOS)]
-        self._timer = self._node.create_timer(self._period_s, lambda: self._say(True), clock=self._node.steady)
+        self._timer = self._node.create_timer(self._period_s, lambda: self._say(True), clock=self._clock)
         self._say(True)
 
     def dissolve(self) -> None:

@@ -56,7 +56,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         # Timers by the steady clock: with use_sim_time and no /clock, ROS time stands still.
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.bond = Bond(self, float(self.get_parameter("bond_heartbeat_period").value))
+        self.bond = Bond(self, float(self.get_parameter("bond_heartbeat_period").value), self.steady)
         self.create_timer(self.diagnostics_period_s, self.diagnose, clock=self.steady)
 
     # -- for subclasses --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 
@@ -49,7 +49,7 @@ class RelocalizeAction:
     def __init__(self, node: LocalizerNode) -> None:
         self._node = node
         self._running: _Running | None = None
-        self._server: ActionServer | None = None
+        self._server: Any = None
         if find_spec("crossover_ros.action") is None:  # A source tree over an installation from before the action.
             node.get_logger().warning("no action relocalize: build the interfaces anew")
             return
