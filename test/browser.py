@@ -140,8 +140,9 @@ class Browser:
         return page
 
     def close(self) -> None:
-        self._process.terminate()
+        # Asked, it ends with all its helpers; terminated, these go on writing into the profile.
         try:
+            self.call("Browser.close")
             self._process.wait(10.0)
         except subprocess.TimeoutExpired:
             self._process.kill()

@@ -82,6 +82,14 @@ def test_a_bag_that_begins_anew_forgets_the_time_before() -> None:
     assert [entry["t"] for entry in board.history()] == [3.0, 3.5]
 
 
+def test_what_is_said_again_of_old_data_has_no_latency_and_time_runs_forward() -> None:
+    board = Board()
+    for at_s, age_s in ((5.0, 0.1), (5.4, 0.1), (5.2, 0.3), (5.4, 3.0)):
+        board.on_estimate(estimate(at_s, BEST), age_s)
+    told = [(entry["t"], entry["latency_ms"]) for entry in board.history()]
+    assert told == [(5.0, 100.0), (5.2, None), (5.4, 100.0), (5.4, None)]
+
+
 def test_what_is_no_number_is_null_so_that_a_browser_can_read_it() -> None:
     board = Board()
     board.on_estimate(replace(estimate(1.0), runtime_s=float("nan"), unknown_probability=float("nan")), float("inf"))

@@ -19,6 +19,8 @@ from crossover_models.plan_picture import draw_overlay
 
 # Estimates of which belief and latency are drawn over time, and positions of the trail.
 HISTORY, TRAIL = 600, 2000
+# Stamps that go back by more than this are of another run; estimates of image and cloud may cross by less.
+ANEW_NS = 2 * 10**9
 # Wall slices that wait for the estimate with their stamp.
 SLICES = 30
 SHOWN_PLACES = 5
@@ -49,11 +51,15 @@ class Board:
         self._frame: Picture | None = None
         self._drawn: tuple[Any, Picture] | None = None
         self._versions = {"plan": 0, "frame": 0}
+        self._newest_ns = 0
 
     # -- written by the node ---------------------------------------------------------------------------------------
 
     def on_estimate(self, estimate: LocalizationEstimate, age_s: float) -> None:
-        """Take what the localizer says, ``age_s`` after its sensor data."""
+        """Take what the localizer says, ``age_s`` after its sensor data.
+
+        What is repeated under an old stamp (a change of state by time) answers no new data, and has no latency.
+        """
         best = estimate.best
         entry = {
             "t": estimate.stamp_ns * 1e-9,
@@ -68,9 +74,13 @@ class Board:
                 # A pose of another moment would turn the walls.
                 if best is not None and wall_slice.stamp_ns == estimate.stamp_ns:
                     self._seen = best.level.map_frame, best.T_map_base, wall_slice
-            if self._history and entry["t"] < self._history[-1]["t"] - 1.0:  # A bag began anew.
+            if estimate.stamp_ns < self._newest_ns - ANEW_NS:  # A bag began anew.
                 self._history.clear()
                 self._trail.clear()
+                self._newest_ns = 0
+            if estimate.stamp_ns <= self._newest_ns:
+                entry["latency_ms"] = None
+            self._newest_ns = max(self._newest_ns, estimate.stamp_ns)
             if estimate.stamp_ns:  # Zero is no moment: no sensor data have come yet.
                 self._history.append(entry)
             if best is not None and localized:
@@ -160,7 +170,7 @@ class Board:
     def history(self) -> list[dict[str, Any]]:
         """Belief and latency over time, oldest first."""
         with self._changed:
-            return list(self._history)
+            return sorted(self._history, key=lambda entry: float(entry["t"]))
 
     def frame(self) -> Picture | None:
         """The newest camera frame."""

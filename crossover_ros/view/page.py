@@ -44,7 +44,7 @@ header { margin-bottom: 16px; }
 .ends { display: flex; justify-content: space-between; }
 .matches { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 10px; list-style: none;
   margin: 0 0 14px; padding: 0; }
-.matches img, .matches .blank { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain;
+.matches img, .matches .blank { display: block; width: 100%; aspect-ratio: 1; object-fit: cover;
   border-radius: 6px; background: var(--line); }
 .matches b { display: block; font-size: 0.85rem; line-height: 1.25; margin-top: 4px; overflow-wrap: anywhere; }
 h3 { margin-top: 4px; }
@@ -84,7 +84,7 @@ h3 { margin-top: 4px; }
 <div>
 <section class="card" aria-labelledby="h-camera"><h2 id="h-camera">Camera</h2>
 <img id="frame" class="shot" alt="what the robot sees" hidden>
-<div id="no-frame" class="empty">No picture on the topic <code>image</code>.</div>
+<div id="no-frame" class="empty"><span>No picture has come on the topic <code>image</code>.</span></div>
 </section>
 <section class="card" aria-labelledby="h-places"><h2 id="h-places">Places that look like this</h2>
 <div id="places"><p class="quiet">Nothing has been looked up yet.</p></div>
@@ -253,6 +253,7 @@ function listen() {
       const last = past[past.length - 1];
       if (last && e.t < last.t - 1) past = [];
       if (!last || last.t !== e.t) past.push(e);
+      past.sort((a, b) => a.t - b.t);
       if (past.length > KEPT) past = past.slice(-KEPT);
       redraw();
     }
