@@ -201,6 +201,10 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
                 if not len(sweep.points):
                     total = sweep.not_finite
                     raise ObservationError(f"no usable point: {total} of {total} are not finite")
+                if sweep.left_out:
+                    total = len(sweep.points) + sweep.not_finite + sweep.left_out
+                    text = f"{total} points, more than {conversions.MAX_POINTS}: {sweep.left_out} are left out"
+                    self.report(f"{CLOUD}_too_many", f"{CLOUD}: height * width: {text}")
                 self._check_ranges(sweep)
                 observation = PointCloudObservation(sweep.stamp_ns, sweep.points, T_base_sensor, T_odom_base)
                 kept |= perception.accumulate(observation)

@@ -4,7 +4,7 @@ Nothing here imports a message package; the same functions read what rclpy deliv
 that a live node and the replay of a bag cannot differ. Messages out: :mod:`crossover_ros.conversions.answers`.
 """
 
-from crossover_ros.conversions.clouds import Sweep, read_cloud, read_scan
+from crossover_ros.conversions.clouds import MAX_POINTS, Sweep, read_cloud, read_scan
 from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_ns
 from crossover_ros.conversions.images import CameraIntrinsics, read_camera_info, read_compressed_image, read_image
 from crossover_ros.conversions.poses import (
@@ -19,6 +19,7 @@ from crossover_ros.conversions.poses import (
 )
 
 __all__ = [
+    "MAX_POINTS",
     "CameraIntrinsics",
     "ConversionError",
     "OdometryReading",

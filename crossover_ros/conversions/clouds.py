@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_n
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
 MAX_POINT_BYTES = 1 << 16
+# As many as a lidar of 128 rings returns; of more, every k-th says the same about a room.
+MAX_POINTS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,14 @@ class Sweep:
         frame_id: sensor frame.
         points: (N, 3) float32, metres, all finite.
         not_finite: points dropped because a coordinate was NaN or infinite.
+        left_out: points not looked at because there were more than ``MAX_POINTS``.
     """
 
     stamp_ns: int
     frame_id: str
     points: NDArray[np.float32]
     not_finite: int
+    left_out: int = 0
 
 
 def read_cloud(message: Any) -> Sweep:
@@ -57,14 +62,28 @@ def read_cloud(message: Any) -> Sweep:
         if len(data) < needed:
             raise ConversionError(f"data: {len(data)} bytes, but {height} rows of {width} points need {needed}")
         cells: NDArray[np.void] = np.ndarray((height, width), layout, data.data, strides=(row_step, point_step))
-        points = np.empty((height, width, 3), dtype=np.float32)
+        cells = _thinned(cells)
+        points = np.empty((*cells.shape, 3), dtype=np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             for axis, name in enumerate("xyz"):
                 points[..., axis] = cells[name]
         points = points.reshape(-1, 3)
     finite = np.isfinite(points).all(axis=1)
     dropped = len(points) - int(finite.sum())
-    return Sweep(stamp_ns(message), frame_id(message), points[finite] if dropped else points, dropped)
+    left_out = max(0, height * width - len(points)) if len(points) else 0
+    return Sweep(stamp_ns(message), frame_id(message), points[finite] if dropped else points, dropped, left_out)
+
+
+def _thinned(cells: NDArray[np.void]) -> NDArray[np.void]:
+    """Every k-th point (H, W), of an organized cloud in both directions, so that at most ``MAX_POINTS`` are left."""
+    share = math.ceil(cells.size / MAX_POINTS)
+    if share <= 1:
+        return cells
+    height, width = cells.shape
+    across = min(width, math.ceil(math.sqrt(share)))
+    down = min(height, math.ceil(height * math.ceil(width / across) / MAX_POINTS))
+    across = math.ceil(width / (MAX_POINTS // math.ceil(height / down)))
+    return cells[::down, ::across]
 
 
 def _layout(message: Any, point_step: int) -> np.dtype[np.void]:
