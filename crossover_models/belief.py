@@ -8,7 +8,8 @@ seen, and is what new hypotheses are born from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,33 @@ from crossover_models.geometry import (
     relative_se2,
     wrap_angle,
 )
+from crossover_models.likelihood import SHRINKAGE
+from crossover_models.repeated_evidence import RepeatedEvidence
 
 Array = NDArray[np.float64]
 # The null hypothesis never dies, or nothing could be born after a kidnapping.
 NULL_FLOOR = 1e-3
 PRUNE_BELOW = 1e-6
+# A pose that explains what is seen as well as the best one is never less likely than this share of it: whatever
+# decided against it may have been wrong together (a ride unnoticed, a pose stated wrongly).
+RIVAL_SHARE, RIVAL_NATS = 1e-3, 0.15
+# An imagined slice at every spot that tells no pose from another.
+SPOT_SHRINKAGE = 1.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was looked with lately, under poses that may be born.
+
+    Attributes:
+        places: of each pose, told apart by what was looked with.
+        nats: (n,) log-likelihood at each, against a robot that is at no pose known.
+        nats_of_best: the same at the best pose tracked.
+    """
+
+    places: Sequence[Hashable]
+    nats: Array
+    nats_of_best: float = 0.0
 
 
 class Belief:
@@ -40,6 +63,7 @@ class Belief:
         self.weight: Array = np.zeros(0)
         self.score: Array = np.zeros(0)
         self.null_weight = 1.0
+        self.spots, self.looks = RepeatedEvidence(SPOT_SHRINKAGE), RepeatedEvidence(SHRINKAGE)
         self._T_odom_base: Array | None = None
 
     def __len__(self) -> int:
@@ -50,6 +74,8 @@ class Belief:
         self.levels, self.fits = [], []
         self.T_map_odom, self.covariance = np.zeros((0, 3)), np.zeros((0, 3, 3))
         self.weight, self.score = np.zeros(0), np.zeros(0)
+        self.spots.resize(0)
+        self.looks.resize(0)
         self.null_weight = 1.0
 
     @property
@@ -89,19 +115,26 @@ class Belief:
         )
         self.covariance = jacobian @ self.covariance @ jacobian.transpose(0, 2, 1) + noise
 
-    def restart(self, fits: Sequence[PoseFit], T_odom_aligned: Array, evidence: float = 1.0) -> None:
+    def reanchor(self, T_odom_base: Array) -> None:
+        """Odometry begins anew at (3,): every pose stays where it is in the map."""
+        if len(self) and self._T_odom_base is not None:
+            self.T_map_odom = compose_se2(self.poses(), inverse_se2(T_odom_base))
+        self._T_odom_base = np.asarray(T_odom_base, dtype=np.float64)
+
+    def restart(self, fits: Sequence[PoseFit], T_odom_aligned: Array, looks: Sequence[Look] = ()) -> None:
         """Replace everything by the hypotheses of a global search at odometry ``T_odom_aligned`` (3,)."""
         self.clear()
-        self.null_weight = 1.0
-        self.add(fits, T_odom_aligned, evidence, share=1.0 - self.settings.null_probability)
+        self.add(fits, T_odom_aligned, looks, share=1.0 - self.settings.null_probability)
 
-    def add(self, fits: Sequence[PoseFit], T_odom_aligned: Array, evidence: float = 1.0, share: float = 0.0) -> int:
+    def add(
+        self, fits: Sequence[PoseFit], T_odom_aligned: Array, looks: Sequence[Look] = (), share: float = 0.0
+    ) -> int:
         """Give birth to hypotheses out of the null hypothesis' mass; those already tracked are not doubled.
 
         Args:
             fits: poses of the slice's frame, from a global search.
             T_odom_aligned: (3,) odometry of that frame.
-            evidence: 0..1, how new the slice is.
+            looks: what was looked at lately, under each fit.
             share: of the null mass that the births have as prior together; 0 for the setting.
 
         Returns:
@@ -115,32 +148,71 @@ class Belief:
             return 0
         prior = self.null_weight * (share or s.birth_share) / len(fits)
         scores = self.decisive(np.array([fits[k].score for k in fresh]))
-        ratios = np.exp(s.evidence_returns * evidence * (scores - s.null_score))
-        weights = np.minimum(prior * ratios, self._bound(scores, evidence))
+        bound = self._bound(scores)
+        memory = RepeatedEvidence(SHRINKAGE)
+        memory.resize(len(fresh))
+        told = np.zeros(len(fresh))
+        for look in looks:
+            told += memory.tell([look.places[k] for k in fresh], look.nats[fresh])
+        # A look that the best pose had too is no advantage over it.
+        best_told = sum(look.nats_of_best for look in looks) / (1.0 + SHRINKAGE)
+        ratios = np.exp(s.evidence_returns * (scores - s.null_score) + told)
+        weights = np.minimum(prior * ratios, bound * np.exp(told - best_told))
         self.levels += [fits[k].level for k in fresh]
         self.fits += [fits[k] for k in fresh]
         self.T_map_odom = np.concatenate([self.T_map_odom, np.stack([T_map_odom[k] for k in fresh])])
         self.covariance = np.concatenate([self.covariance, np.stack([fits[k].covariance for k in fresh])])
         self.weight = np.concatenate([self.weight, weights])
         self.score = np.concatenate([self.score, [fits[k].score for k in fresh]])
+        self.spots.resize(len(self))
+        self.looks.extend(memory)
         self.null_weight -= prior * len(fresh)
         self.settle()
         return len(fresh)
 
-    def _bound(self, scores: Array, evidence: float) -> Array:
+    def _bound(self, scores: Array) -> Array:
         """Most weight (n,) that births with these scores may have: what the best tracked pose's fit to the slice earns.
 
         The null hypothesis has a floor; without this bound, births out of it would overtake a pose as good as they are.
         """
         if not len(self) or np.isnan(self.score[0]):
             return np.full(len(scores), np.inf)
-        return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * evidence * (scores - self.score[0])))
+        return np.asarray(self.weight[0] * np.exp(self.settings.evidence_returns * (scores - self.score[0])))
 
     def doubt(self, probability: float) -> None:
         """Something happened after which, with this probability, the robot is at none of the poses tracked."""
         self.null_weight = probability + (1.0 - probability) * self.null_weight
         self.weight = (1.0 - probability) * self.weight
         self.settle()
+
+    def ride(self, exits: Sequence[Sequence[tuple[LevelKey, Array]]]) -> bool:
+        """Share the mass of each hypothesis evenly with the poses (3,) on other levels where it may be as well.
+
+        What is seen from now on decides; what was seen before the ride decided for all of them together.
+
+        Args:
+            exits: of each hypothesis, none where it is in no lift.
+
+        Returns:
+            Whether there was any.
+        """
+        if self._T_odom_base is None or not any(exits):
+            return False
+        to_odom = inverse_se2(self._T_odom_base)
+        rows = [k for k, others in enumerate(exits) for _ in others]
+        found = [exit_ for others in exits for exit_ in others]
+        share = self.weight / np.array([len(others) + 1.0 for others in exits])
+        self.levels += [level for level, _ in found]
+        self.fits += [None] * len(found)
+        self.T_map_odom = np.concatenate([self.T_map_odom, [compose_se2(pose, to_odom) for _, pose in found]])
+        self.covariance = np.concatenate([self.covariance, self.covariance[rows]])
+        self.weight = np.concatenate([share, share[rows]])
+        self.score = np.concatenate([self.score, self.score[rows]])
+        for memory in (self.spots, self.looks):
+            memory.resize(len(self))
+            memory.clear()
+        self.settle()
+        return True
 
     def place(self, level: LevelKey, T_map_base: Array, covariance: Array) -> None:
         """Believe a pose somebody states (initialpose), as firmly as the prior allows."""
@@ -152,6 +224,8 @@ class Belief:
         self.covariance = np.asarray(covariance, dtype=np.float64)[None].copy()
         self.null_weight = 0.05
         self.weight, self.score = np.array([1.0 - self.null_weight]), np.array([np.nan])
+        self.spots.resize(1)
+        self.looks.resize(1)
 
     def keep_levels(self, levels: Sequence[LevelKey]) -> None:
         """Drop hypotheses on other levels; their mass goes to the null hypothesis."""
@@ -188,28 +262,45 @@ class Belief:
         self.weight, self.null_weight = weights[:-1], float(weights[-1])
         self.settle()
 
-    def observe(self, scores: Array, evidence: float, novelty: float) -> None:
+    def observe(self, scores: Array, evidence: float, spot: Hashable) -> None:
         """Bayes' rule for a wall slice that scores (H,) under the hypotheses (nats a return).
+
+        Furniture that the map does not hold shifts the scores of two poses apart by some amount that stays the same
+        while the robot stays nearby. Between poses, therefore, what is seen from one spot counts once, by its mean and
+        beyond a deadband; it would decide between twins else.
 
         Args:
             scores: as in PoseFit.
             evidence: 0..1, how new the slice is as a test of whether any pose explains what is seen.
-            novelty: 0..1, how new the spot is as a test between poses: what told them apart here has told it already.
+            spot: where it was seen from, as a test between poses.
         """
         if not len(self):
             return
         s = self.settings
         self.score = np.asarray(scores, dtype=np.float64).copy()
         best = float(scores.max())
-        between = novelty * (self.decisive(scores) - best)
-        self.weigh(s.evidence_returns * (evidence * (best - s.null_score) + between), 0.0)
+        between = self.spots.tell(
+            [spot] * len(self), s.evidence_returns * (self.score - best), s.evidence_returns * s.score_deadband
+        )
+        self.weigh(s.evidence_returns * evidence * (best - s.null_score) + between, 0.0)
+        if not len(self):
+            return
+        rivals = self.score >= self.score.max() - RIVAL_NATS
+        self.weight = np.where(rivals, np.maximum(self.weight, RIVAL_SHARE * self.weight.max()), self.weight)
+        self._normalize()
+
+    def look(self, places: Sequence[Hashable], nats: Array) -> None:
+        """Bayes' rule for a look whose log-likelihood (H,) by the place of each hypothesis is known.
+
+        Args:
+            places: of each hypothesis, told apart by what was looked with; looks at one place count once.
+            nats: against a robot that is at none of the hypotheses.
+        """
+        if len(self):
+            self.weigh(self.looks.tell(places, nats), 0.0)
 
     def decisive(self, scores: Array) -> Array:
-        """Scores (H,) with differences from the best one shrunk by the deadband.
-
-        Furniture that the map does not hold shifts the scores of two poses apart by some amount that stays the same
-        while the robot stays nearby; taken as independent evidence again and again, it would decide between twins.
-        """
+        """Scores (H,) with differences from the best one shrunk by the deadband."""
         if not len(scores):
             return scores
         best = float(scores.max())
@@ -252,6 +343,8 @@ class Belief:
         self.fits = [self.fits[k] for k in rows]
         self.T_map_odom, self.covariance = self.T_map_odom[rows], self.covariance[rows]
         self.weight, self.score = self.weight[rows], self.score[rows]
+        self.spots.select(rows.tolist())
+        self.looks.select(rows.tolist())
 
     def _near(self, pose: Array, other: Array) -> bool:
         s = self.settings

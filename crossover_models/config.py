@@ -251,6 +251,9 @@ class RetrievalSettings(Settings):
         minimum=1e-3,
     )
     late_image_temperature: float = setting(1.0, "the same for images", unit="nat", minimum=1e-3)
+    uncalibrated_weight: float = setting(
+        0.3, "weight in the belief of retrieval by an encoder without fitted likelihoods", minimum=0.0, maximum=1.0
+    )
     max_abstain_probability: float = setting(
         0.35, "retrieval abstains when its best place is less probable than this", minimum=0.0, maximum=1.0
     )
@@ -281,10 +284,11 @@ class BeliefSettings(Settings):
     birth_share: float = setting(
         0.5, "share of the null hypothesis' probability that new hypotheses may take", minimum=0.01, maximum=1.0
     )
-    retrieval_weight: float = setting(
-        0.1, "weight of a retrieval against its own probability", minimum=0.0, maximum=1.0
+    retrieval_outliers: float = setting(
+        0.05, "share of places at which retrieval goes wrong, whatever its scores", minimum=1e-4, maximum=1.0
     )
-    retrieval_travel_m: float = setting(1.0, "travel between two retrievals that count", unit="m", minimum=0.0)
+    retrieval_travel_m: float = setting(0.25, "travel between two retrievals that count", unit="m", minimum=0.0)
+    retrieval_turn_rad: float = setting(0.35, "turn between two retrievals that count", unit="rad", minimum=0.0)
     continuity_share: float = setting(
         0.75,
         "a wall slice with less than this share of its returns where the last one had some tells of being carried; "

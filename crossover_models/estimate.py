@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import NamedTuple
@@ -110,12 +111,24 @@ class RankedPlace:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Ranked places of one query, best first; ``abstained`` where none is probable enough to be an answer."""
+    """Ranked places of one query, best first; ``abstained`` where none is probable enough to be an answer.
+
+    Attributes:
+        stamp_ns: of the query's sensor data.
+        query_modality: what it was made of.
+        places: the best ones.
+        abstained: none is probable enough to be an answer.
+        nats: (level, place id) -> log-likelihood of the query for a robot there, of all places scored; what a place
+            outside of it has is the least of them.
+        none_nats: the same for a robot at no place of the map.
+    """
 
     stamp_ns: int
     query_modality: Modality
     places: tuple[RankedPlace, ...]
     abstained: bool
+    nats: Mapping[tuple[LevelKey, str], float] = field(default_factory=dict, repr=False, compare=False)
+    none_nats: float = 0.0
 
 
 @dataclass(frozen=True)

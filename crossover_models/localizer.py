@@ -9,44 +9,46 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossover_models.announcement import Announcement
 from crossover_models.belief import Belief
 from crossover_models.config import LocalizerSettings
 from crossover_models.continuity import slice_seen_before
 from crossover_models.estimate import (
     FailureCategory,
-    Hypothesis,
     LevelKey,
     LocalizationEstimate,
     LocalizationState,
-    PoseFit,
-    RelocalizeCode,
     RelocalizeRequest,
     RelocalizeResponse,
     Retrieval,
 )
 from crossover_models.floor_plan import FloorPlan, FloorPlanError
+from crossover_models.furniture_field import FurnitureField
 from crossover_models.geometry import compose_se2, relative_se2
-from crossover_models.map_source import MapSource
+from crossover_models.hypotheses import hypotheses_of
+from crossover_models.level_names import LocalizerError as LocalizerError
+from crossover_models.level_names import select_levels
+from crossover_models.lift_rides import LiftRides, LiftStop
+from crossover_models.likelihood import RetrievalLikelihood, shipped_likelihood
+from crossover_models.map_source import FurnishedSource, LiftSource, MapSource
 from crossover_models.observation import NO_TOKENS, Code, Modality, SceneEmbedding, WallSlice
 from crossover_models.odometry import OdometryHistory
+from crossover_models.odometry_leap import odometry_leap
+from crossover_models.place_evidence import PlaceEvidence, furniture_looks
 from crossover_models.places import PlaceMap
 from crossover_models.registration import InsufficientStructure, PlanMatcher
+from crossover_models.relocalization import Relocalization
 from crossover_models.retrieval import PlaceIndex
 
 Array = NDArray[np.float64]
 TextEncoder = Callable[[str], Code]
-# An estimate that moves farther than this at once is another one.
-JUMP_M, JUMP_RAD = 1.0, 0.5
 # Hypotheses aligned at an update; the rest are scored where they are.
 REFINED = 12
-
-
-class LocalizerError(ValueError):
-    """A request that cannot be carried out; the message names the field and its value."""
 
 
 class Localizer:
@@ -56,13 +58,18 @@ class Localizer:
         database: the map; read once, here.
         settings: everything that can be tuned.
         encode_text: text encoder of the same checkpoint, for text queries and hints; None if there is none.
+        likelihood: what retrieval's scores are worth; those shipped for the map's encoder by default.
 
     Raises:
         LocalizerError: ``settings.building`` or ``settings.level`` is not in the database.
     """
 
     def __init__(
-        self, database: MapSource, settings: LocalizerSettings, encode_text: TextEncoder | None = None
+        self,
+        database: MapSource,
+        settings: LocalizerSettings,
+        encode_text: TextEncoder | None = None,
+        likelihood: RetrievalLikelihood | None = None,
     ) -> None:
         self.settings = settings
         self.encoder_fingerprint = database.encoder_fingerprint
@@ -71,12 +78,24 @@ class Localizer:
         plans = {key: database.floor_plan(key) for key in self._levels}
         self.plans: Mapping[LevelKey, FloorPlan] = plans
         self._matcher = PlanMatcher(plans, settings.registration)
-        self._index = PlaceIndex(database, settings.retrieval)
+        worth = likelihood if likelihood is not None else shipped_likelihood(database.encoder_fingerprint)
+        self._index = PlaceIndex(database, settings.retrieval, worth)
         self._places = PlaceMap(self._index.places)
+        lifted = database if isinstance(database, LiftSource) else None
+        self._lifts = LiftRides(
+            LiftStop(level.key, lift.name, lift.position, level.T_building_map)
+            for level in (lifted.levels() if lifted else ())
+            for lift in (lifted.lifts(level.key) if lifted else ())
+        )
+        furnished = database if isinstance(database, FurnishedSource) else None
+        self._furniture = FurnitureField(
+            (key, plan, [piece.mesh for _, piece in furnished.furnishings(key)] if furnished else ())
+            for key, plan in plans.items()
+        )
+        self._looks = PlaceEvidence(self._places, settings.belief, self._index.alike)
         self._belief = Belief(settings.belief)
-        self._active = self._select_levels(settings.building, settings.level)
-        self._state = LocalizationState.UNINITIALIZED
-        self._failure, self._message = FailureCategory.NO_SENSOR_DATA, "no sensor data yet"
+        self._active = select_levels(self._levels, settings.building, settings.level)
+        self._announcement = Announcement()
         self._odometry = OdometryHistory()
         self._slice: WallSlice | None = None
         self._stamp_ns = 0
@@ -84,19 +103,28 @@ class Localizer:
         self._scans = 0
         self._updated_at: Array | None = None
         self._searched_at: Array | None = None
-        self._compared_at: deque[Array] = deque(maxlen=500)
-        self._retrieved_at: dict[Modality, Array] = {}
-        self._searched_all = False
-        self._announced: tuple[LevelKey, Array] | None = None
+        self._spots: deque[tuple[int, Array]] = deque(maxlen=500)
+        self._spots_made = 0
         self._unusable = ""
         self.last_retrieval: Retrieval | None = None
 
     # -- sensor data -----------------------------------------------------------------------------------------------
 
-    def on_odometry(self, stamp_ns: int, T_odom_base: Array) -> None:
-        """Carry the belief along with odometry (3,); stamps that run backwards restart the history."""
+    def on_odometry(self, stamp_ns: int, T_odom_base: Array) -> str:
+        """Carry the belief along with odometry (3,); stamps that run backwards restart the history.
+
+        Returns:
+            Empty, or how it leaps: that tells nothing of where the robot went, so all poses are doubted where they are.
+        """
+        leap = odometry_leap(self._odometry.newest, stamp_ns, T_odom_base)
         if self._odometry.add(stamp_ns, T_odom_base):
-            self._belief.move(np.asarray(T_odom_base, dtype=np.float64))
+            if leap:
+                self._belief.reanchor(T_odom_base)
+                self._on_carried()
+                self._judge()
+            else:
+                self._belief.move(np.asarray(T_odom_base, dtype=np.float64))
+        return leap
 
     def on_embedding(self, embedding: SceneEmbedding) -> LocalizationEstimate:
         """Take one observation in and return the estimate at its stamp.
@@ -112,37 +140,21 @@ class Localizer:
             )
         if embedding.wall_slice is not None or self._slice is None:  # A picture keeps no pose fresh.
             self._stamp_ns = embedding.stamp_ns
-        if self._state == LocalizationState.UNINITIALIZED:
-            self._state = LocalizationState.INITIALIZING
+        self._announcement.begin()
         if len(embedding.vector):
             self._embeddings[embedding.modality] = embedding
             retrieval = self._retrieve(embedding, self._active)
             self.last_retrieval = retrieval
-            self._weigh_places(retrieval)
+            self._looks.take(retrieval, self._belief)
         if embedding.wall_slice is not None:
             last, self._slice = self._slice, embedding.wall_slice
             self._scans = embedding.wall_slice.scans
             if last is not None and slice_seen_before(last, self._slice) < self.settings.belief.continuity_share:
                 self._on_carried()
             self._on_slice(embedding.wall_slice)
+            self._on_lift(embedding.wall_slice)
         self._judge()
         return self.estimate(embedding.stamp_ns, runtime_s=time.perf_counter() - began)
-
-    def _weigh_places(self, retrieval: Retrieval) -> None:
-        """Multiply the belief by what a retrieval says of each hypothesis' place, once for every stretch of travel."""
-        at = self._belief.T_odom_base
-        if at is None or not len(self._belief) or not retrieval.places:
-            return
-        last = self._retrieved_at.get(retrieval.query_modality)
-        if last is not None and _distance_m(last, at) < self.settings.belief.retrieval_travel_m:
-            return
-        self._retrieved_at[retrieval.query_modality] = at
-        self._belief.weigh(self._place_log_likelihood(self._belief, retrieval), 0.0)
-
-    def _place_log_likelihood(self, belief: Belief, retrieval: Retrieval) -> Array:
-        """(H,) log-likelihood of a retrieval under each hypothesis, in nats."""
-        places = [self._places.at(level, pose[:2]) for level, pose in zip(belief.levels, belief.poses(), strict=True)]
-        return self._index.log_likelihood(retrieval, places, self.settings.belief.retrieval_weight)
 
     def _on_slice(self, wall_slice: WallSlice) -> None:
         s = self.settings.belief
@@ -169,12 +181,21 @@ class Localizer:
     def _on_carried(self) -> None:
         """The surroundings changed at once: doubt all poses, and search everything with what is seen now."""
         self._belief.doubt(self.settings.belief.carried_probability)
+        self._belief.spots.clear()
+        self._belief.looks.clear()
         self._updated_at = self._searched_at = None
-        self._searched_all = False
-        self._compared_at.clear()
-        self._retrieved_at.clear()
-        if self._state == LocalizationState.LOCALIZED:
-            self._state = LocalizationState.LOST
+        self._spots.clear()
+        self._looks.clear()
+        self._announcement.lose()
+
+    def _on_lift(self, wall_slice: WallSlice) -> None:
+        """Who stands in a lift may be on any of its floors; told again and again until the robot drives out."""
+        belief, at = self._belief, wall_slice.T_odom_aligned
+        if self._lifts.may_ride(wall_slice.stamp_ns, at):
+            poses = zip(belief.levels, belief.poses(at), strict=True)
+            if belief.ride([self._lifts.exits(level, pose, self._active) for level, pose in poses]):
+                self._spots.clear()
+                self._looks.clear()
 
     def _update(self, wall_slice: WallSlice, evidence: float) -> None:
         """Score every hypothesis where odometry says it is now, and correct the best ones."""
@@ -192,21 +213,26 @@ class Localizer:
                 if _distance_m(fit.T_map_aligned, predicted[k]) <= 1.0 and fit.score >= scores[k]:
                     scores[k] = fit.score
                     belief.correct(k, fit, at)
-        belief.observe(scores, evidence, self._novelty(at))
+        spot = self._spot(at)
+        belief.observe(scores, evidence, spot)
+        if self._furniture.levels:
+            nats = self._furniture.nats(wall_slice, belief.levels, belief.poses(at))
+            belief.look([("furniture", spot)] * len(belief), nats)
 
-    def _novelty(self, at: Array) -> float:
-        """How far, of ``independence_m``, a spot of odometry lies from all where hypotheses were compared before."""
-        s = self.settings.belief
-        spots = np.array(self._compared_at).reshape(-1, 3)
-        nearest_m = np.hypot(spots[:, 0] - at[0], spots[:, 1] - at[1]).min(initial=s.independence_m)
-        self._compared_at.append(at)
-        return float(nearest_m) / s.independence_m
+    def _spot(self, at: Array) -> int:
+        """Number of the spot of odometry (3,) around a pose; spots lie ``independence_m`` apart."""
+        for number, spot in self._spots:
+            if _distance_m(spot, at) < self.settings.belief.independence_m:
+                return number
+        self._spots_made += 1
+        self._spots.append((self._spots_made, at))
+        return self._spots_made
 
     def _search_is_due(self, at: Array) -> bool:
         if not len(self._belief) or self._searched_at is None:
             return True
         confident = self._belief.weight[0] >= self.settings.belief.localized_probability
-        if confident and self._searched_all:
+        if confident and self._announcement.searched_all:
             return False
         return _distance_m(self._searched_at, at) >= self.settings.belief.search_travel_m
 
@@ -216,69 +242,38 @@ class Localizer:
         A pose found among retrieved places only is not announced before a search of everything has confirmed it.
         """
         retrieval = self.last_retrieval
-        cold = self._state == LocalizationState.INITIALIZING and self._searched_at is None
+        cold = self._announcement.state == LocalizationState.INITIALIZING and self._searched_at is None
         regions = self._index.likely_regions(retrieval) if cold and retrieval and not retrieval.abstained else []
         if regions:
             fits = self._matcher.register(wall_slice, levels=self._active, regions=regions)
         else:
             fits = self._matcher.register(wall_slice, levels=self._active)
-            self._searched_all = True
+            self._announcement.searched_all = True
         self._searched_at = wall_slice.T_odom_aligned
+        looks = self._looks.of_births(fits, self._belief)
+        looks += furniture_looks(self._furniture, wall_slice, self._spot(wall_slice.T_odom_aligned), fits, self._belief)
         if len(self._belief):
-            self._belief.add(fits, wall_slice.T_odom_aligned)
+            self._belief.add(fits, wall_slice.T_odom_aligned, looks)
         else:
-            self._belief.restart(fits, wall_slice.T_odom_aligned)
+            self._belief.restart(fits, wall_slice.T_odom_aligned, looks)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
         """Move the state by what the belief now says."""
-        s = self.settings.belief
-        belief = self._belief
-        best = float(belief.weight[0]) if len(belief) else 0.0
-        if self._state == LocalizationState.LOCALIZED:
-            if best < s.lost_probability or not self._is_announced():
-                self._state = LocalizationState.LOST
-                self._searched_all = False
-        elif best >= s.localized_probability and self._searched_all:
-            self._state = LocalizationState.LOCALIZED
-        if self._state == LocalizationState.LOCALIZED:
-            self._announced = (belief.levels[0], belief.T_map_odom[0].copy())
-            self._failure, self._message = FailureCategory.HEALTHY, "localized"
-        elif self._slice is None:
-            self._failure = FailureCategory.NO_SENSOR_DATA
-            self._message = "no lidar data yet: an image alone names places, not a pose"
-        elif self._unusable:
-            self._failure, self._message = FailureCategory.WEAK_OVERLAP, self._unusable
-        elif belief.null_weight >= max(best, 0.5):
-            self._failure = FailureCategory.WEAK_OVERLAP
-            self._message = f"no pose of the map explains what is seen (unknown {belief.null_weight:.2f})"
-        else:
-            self._failure = FailureCategory.AMBIGUOUS
-            self._message = f"{len(belief)} poses explain what is seen, the best with probability {best:.2f}"
-
-    def _is_announced(self) -> bool:
-        """Whether the best hypothesis goes on from the pose announced last; another must earn its own announcement."""
-        at = self._belief.T_odom_base
-        if self._announced is None or at is None:
-            return True
-        level, T_map_odom = self._announced
-        step = relative_se2(compose_se2(T_map_odom, at), self._belief.poses()[0])
-        return self._belief.levels[0] == level and bool(np.hypot(step[0], step[1]) < JUMP_M and abs(step[2]) < JUMP_RAD)
+        self._announcement.judge(self._belief, self.settings.belief, self._slice is not None, self._unusable)
 
     def estimate(self, stamp_ns: int, runtime_s: float = 0.0) -> LocalizationEstimate:
         """The answer at a stamp (ns); STALE if the newest sensor data are older than ``belief.stale_s``."""
         belief = self._belief
         T_odom_base = self._odometry_at(stamp_ns)
-        state, failure, message = self._state, self._failure, self._message
+        told = self._announcement
+        state, failure, message = told.state, told.failure, told.message
         age_s = (stamp_ns - self._stamp_ns) * 1e-9
         if self._stamp_ns and age_s > self.settings.belief.stale_s:
             failure, message = FailureCategory.STALE, f"the newest sensor data are {age_s:.1f} s old"
         poses = belief.poses(T_odom_base)
-        hypotheses = tuple(
-            self._hypothesis(belief.levels[k], poses[k], belief.covariance[k], float(belief.weight[k]), belief.fits[k])
-            for k in range(len(poses))
-        )
+        hypotheses = hypotheses_of(belief, poses, self._places)
         held = tuple(modality for modality in Modality if modality in self._index.modalities)
         used = tuple(self._embeddings)
         localized = state == LocalizationState.LOCALIZED and len(hypotheses) > 0
@@ -301,21 +296,31 @@ class Localizer:
         pose = self._odometry.at(stamp_ns)
         return self._belief.T_odom_base if pose is None else pose
 
-    def _hypothesis(
-        self, level: LevelKey, pose: Array, covariance: Array, probability: float, fit: PoseFit | None
-    ) -> Hypothesis:
-        place = self._places.at(level, pose[:2])
-        return Hypothesis(
-            level,
-            pose.copy(),
-            covariance.copy(),
-            probability,
-            score=fit.score if fit else float("nan"),
-            inlier_fraction=fit.inlier_fraction if fit else float("nan"),
-            free_space_violation=fit.free_space_violation if fit else float("nan"),
-            place_id=place.place_id if place else "",
-            place_name=place.name if place else "",
-        )
+    # -- a second opinion ------------------------------------------------------------------------------------------
+
+    def apart(self, building: str = "", level: str = "") -> Localizer:
+        """A localizer on the same map that believes nothing yet; it shares what was read, and what is seen now.
+
+        Raises:
+            LocalizerError: unknown building or level.
+        """
+        out = copy(self)
+        out._active = select_levels(self._levels, building, level)
+        out._looks = PlaceEvidence(self._places, self.settings.belief)
+        out._belief = Belief(self.settings.belief)
+        out._announcement = Announcement()
+        out._odometry = OdometryHistory()
+        out._embeddings = dict(self._embeddings)
+        out._updated_at = out._searched_at = None
+        out._spots, out._spots_made = deque(maxlen=500), 0
+        out._unusable = ""
+        return out
+
+    def adopt(self, other: Localizer) -> None:
+        """Go on with what a localizer that was :meth:`apart` has come to believe; the levels to search stay."""
+        self._belief, self._looks, self._announcement = other._belief, other._looks, other._announcement
+        self._updated_at, self._searched_at = other._updated_at, other._searched_at
+        self._spots, self._spots_made, self._unusable = other._spots, other._spots_made, other._unusable
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -326,67 +331,23 @@ class Localizer:
 
         The belief stays as it is if ``still_wanted`` says at the end of the search that nobody waits any more.
         """
-        try:
-            levels = self._select_levels(request.building_hint, request.level_hint)
-        except LocalizerError as error:
-            return RelocalizeResponse(RelocalizeCode.BAD_HINT, str(error))
-        if self._slice is None:
-            return RelocalizeResponse(
-                RelocalizeCode.NO_SENSOR_DATA, "no lidar data yet: an image alone names places, not a pose"
-            )
-        hint: Retrieval | None = None
-        if request.text_hint.strip():
-            try:
-                hint = self.query_text(request.text_hint, top_k=len(self._index.places))
-            except ValueError as error:
-                return RelocalizeResponse(RelocalizeCode.BAD_HINT, f"text_hint: {error}")
-        try:
-            fits = self._matcher.register(self._slice, levels=levels)
-        except (InsufficientStructure, FloorPlanError) as error:
-            return RelocalizeResponse(RelocalizeCode.INSUFFICIENT_STRUCTURE, str(error))
-        trial = Belief(self.settings.belief)
-        if self._belief.T_odom_base is not None:
-            trial.move(self._belief.T_odom_base)
-        else:
-            trial.move(self._slice.T_odom_aligned)
-        trial.restart(fits, self._slice.T_odom_aligned)
-        retrievals = [self._retrieve(embedding, levels) for embedding in self._embeddings.values()]
-        for retrieval in [*retrievals, *([hint] if hint else [])]:
-            if len(trial) and retrieval.places:
-                trial.weigh(self._place_log_likelihood(trial, retrieval), 0.0)
-        return self._answer(request, trial, levels, still_wanted)
-
-    def _answer(
-        self,
-        request: RelocalizeRequest,
-        trial: Belief,
-        levels: Collection[LevelKey],
-        still_wanted: Callable[[], bool],
-    ) -> RelocalizeResponse:
-        s = self.settings.belief
-        poses = trial.poses()
-        hypotheses = tuple(
-            self._hypothesis(trial.levels[k], poses[k], trial.covariance[k], float(trial.weight[k]), trial.fits[k])
-            for k in range(len(trial))
+        search = Relocalization(
+            self.settings.belief,
+            self._levels,
+            self._places,
+            self._index.places,
+            self._matcher,
+            self._index.alike,
+            self._retrieve,
+            self._query_text,
         )
-        best = hypotheses[0].probability if hypotheses else 0.0
-        limit = request.max_hypotheses or len(hypotheses)
-        where = ", ".join(sorted({key.building_id + "/" + key.level_id for key in levels}))
-        if not hypotheses or trial.null_weight >= max(best, 0.5):
-            message = f"nothing in {where} explains the data (unknown {trial.null_weight:.2f})"
-            return RelocalizeResponse(RelocalizeCode.UNKNOWN_PLACE, message, hypotheses[:limit])
-        if request.apply and still_wanted():
-            self._belief = trial
-            self._searched_all = True
-            self._searched_at = self._updated_at = self._slice.T_odom_aligned if self._slice else None
-            self._state = LocalizationState.INITIALIZING
+        found = search.run(request, self._slice, tuple(self._embeddings.values()), self._belief.T_odom_base)
+        if found.belief is not None and self._slice is not None and request.apply and still_wanted():
+            self._belief = found.belief
+            self._searched_at = self._updated_at = self._slice.T_odom_aligned
+            self._announcement.restart(searched_all=True)
             self._judge()
-        top = hypotheses[0]
-        spot = f"{top.level.building_id}/{top.level.level_id} {top.place_name or 'outside all places'}"
-        if best >= s.localized_probability:
-            return RelocalizeResponse(RelocalizeCode.OK, f"{spot} with probability {best:.2f}", hypotheses[:limit])
-        message = f"{len(hypotheses)} poses explain the data; the best is {spot} with probability {best:.2f}"
-        return RelocalizeResponse(RelocalizeCode.AMBIGUOUS, message, hypotheses[:limit])
+        return found.response
 
     def query_text(self, text: str, building: str = "", level: str = "", top_k: int = 0) -> Retrieval:
         """Rank places for a sentence.
@@ -396,12 +357,13 @@ class Localizer:
         """
         if not text.strip():
             raise LocalizerError("text: is empty")
+        return self._query_text(text, self._selected(building, level), top_k)
+
+    def _query_text(self, text: str, levels: Collection[LevelKey], top_k: int = 0) -> Retrieval:
         if self._encode_text is None:
             raise LocalizerError("text: this localizer was started without a text encoder")
         code = self._encode_text(text)
-        return self.query_vector(
-            code.vector, Modality.TEXT, self.encoder_fingerprint, building, level, top_k, code.tokens
-        )
+        return self._index.search(code.vector, Modality.TEXT, levels=levels, top_k=top_k, tokens=code.tokens)
 
     def query_vector(
         self,
@@ -424,8 +386,11 @@ class Localizer:
                 f"fingerprint: the vector was made by encoder {fingerprint or '(none given)'}, "
                 f"the database by {self.encoder_fingerprint}"
             )
-        levels = self._select_levels(building, level) if building or level else self._active
+        levels = self._selected(building, level)
         return self._index.search(vector, modality, levels=levels, top_k=top_k, tokens=tokens)
+
+    def _selected(self, building: str, level: str) -> tuple[LevelKey, ...]:
+        return select_levels(self._levels, building, level) if building or level else self._active
 
     def _retrieve(self, embedding: SceneEmbedding, levels: Collection[LevelKey]) -> Retrieval:
         return self._index.search(
@@ -457,9 +422,8 @@ class Localizer:
         if then is not None and now is not None:
             pose = compose_se2(pose, relative_se2(then, now))
         self._belief.place(level, pose, P)
-        self._state, self._announced = LocalizationState.LOCALIZED, None
-        self._failure, self._message = FailureCategory.HEALTHY, "placed by initialpose"
-        self._searched_all, self._searched_at, self._updated_at = True, self._belief.T_odom_base, None
+        self._announcement.placed()
+        self._searched_at, self._updated_at = self._belief.T_odom_base, None
 
     def reconfigure(self, settings: LocalizerSettings) -> None:
         """Go on with other settings; the belief stays. ``building`` and ``level`` are those of the start."""
@@ -467,7 +431,7 @@ class Localizer:
             self._matcher = PlanMatcher(self.plans, settings.registration)
         self.settings = settings
         self._index.settings = settings.retrieval
-        self._belief.settings = settings.belief
+        self._belief.settings = self._looks.settings = settings.belief
 
     def set_level(self, building_id: str, level_id: str) -> None:
         """Search only this level from now on; an empty ``level_id`` searches all of the building again.
@@ -475,30 +439,12 @@ class Localizer:
         Raises:
             LocalizerError: unknown building or level.
         """
-        self._active = self._select_levels(building_id, level_id)
+        self._active = select_levels(self._levels, building_id, level_id)
         self._belief.keep_levels(self._active)
         self._searched_at = None
-        self._searched_all = False
-        if self._state != LocalizationState.UNINITIALIZED:
-            self._state = LocalizationState.INITIALIZING
+        self._announcement.restart(searched_all=False)
+        if self._announcement.state != LocalizationState.UNINITIALIZED:
             self._judge()
-
-    def _select_levels(self, building: str, level: str) -> tuple[LevelKey, ...]:
-        """Levels that a building and a level (id or name, any case; empty for all) select."""
-        wanted_building, wanted_level = building.strip().lower(), level.strip().lower()
-        buildings = sorted({key.building_id for key in self._levels})
-        if wanted_building and wanted_building not in (b.lower() for b in buildings):
-            raise LocalizerError(f"building: {building!r} is not in the database; it holds {', '.join(buildings)}")
-        selected = tuple(
-            key
-            for key, name in self._levels.items()
-            if (not wanted_building or key.building_id.lower() == wanted_building)
-            and (not wanted_level or wanted_level in (key.level_id.lower(), name.lower()))
-        )
-        if not selected:
-            held = ", ".join(f"{key.building_id}/{key.level_id}" for key in self._levels)
-            raise LocalizerError(f"level: {level!r} is not in the database; it holds {held}")
-        return selected
 
 
 def _distance_m(a: Array, b: Array) -> float:

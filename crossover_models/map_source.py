@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossover_models.building import Furnishing, Lift
 from crossover_models.estimate import LevelKey
 from crossover_models.floor_plan import FloorPlan
 from crossover_models.observation import Modality
@@ -86,3 +87,30 @@ class MapSource(PlaceSource, Protocol):
 
     def floor_plan(self, key: LevelKey) -> FloorPlan:
         """Structural plan of a level."""
+
+
+@runtime_checkable
+class FurnishedSource(Protocol):
+    """A map that knows what stands in its rooms."""
+
+    def furnishings(self, key: LevelKey) -> Sequence[tuple[str, Furnishing]]:
+        """(place id, furnishing) of a level, meshes in its map frame."""
+
+
+class LevelFrame(LevelOutline, Protocol):
+    """A level and where it lies in its building."""
+
+    @property
+    def T_building_map(self) -> NDArray[np.float64]:
+        """(3,) planar pose of the level's map frame in the building's."""
+
+
+@runtime_checkable
+class LiftSource(Protocol):
+    """A map that knows its lifts."""
+
+    def levels(self, building_id: str | None = None) -> Sequence[LevelFrame]:
+        """Levels of a building, or all."""
+
+    def lifts(self, key: LevelKey) -> Sequence[Lift]:
+        """Lifts of a level, in its map frame."""

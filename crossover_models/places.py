@@ -37,6 +37,14 @@ class PlaceMap:
                 nearest, best_m = place, inside_m
         return nearest
 
+    def distance_m(self, place: PlaceOutline, level: LevelKey, point_xy: ArrayLike) -> float:
+        """From a map-frame point on a level to a place, 0 inside of it, infinite from another level."""
+        if level != place.key:
+            return float("inf")
+        x, y = (float(v) for v in np.asarray(point_xy, dtype=np.float64)[:2])
+        outline = np.ascontiguousarray(place.polygon, dtype=np.float32)
+        return max(0.0, -float(cv2.pointPolygonTest(outline, (x, y), True)))
+
 
 def interior_point(polygon: NDArray[np.float64]) -> tuple[float, float]:
     """A point well inside a simple polygon (N, 2), m: the centroid if it is inside, else the deepest grid point."""

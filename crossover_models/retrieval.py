@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossover_models.config import RetrievalSettings
 from crossover_models.estimate import LevelKey, RankedPlace, Retrieval
+from crossover_models.likelihood import RetrievalLikelihood
 from crossover_models.map_source import PlaceOutline, PlaceSource
 from crossover_models.observation import NO_TOKENS, Code, Modality
 from crossover_models.places import interior_point
@@ -21,8 +22,15 @@ from crossover_models.sets.interaction import Interaction, InteractionError
 BREADTH = 64
 # The best of those places by their vectors are scored by late interaction: about 0.1 ms for each modality of a place.
 INTERACTED = 128
+# Prior probability that a robot is at no place of the map, in the probabilities of a ranking.
+NONE_PRIOR = 0.1
 # Places searched first are the fewest that hold this much probability.
 LIKELY_MASS = 0.9
+
+
+# Places whose own codes are told apart by less (20 to 1) are twins to retrieval: that is how often it errs anyhow.
+ALIKE_NATS = 3.0
+PlaceKey = tuple[LevelKey, str]
 
 
 class RetrievalError(ValueError):
@@ -50,16 +58,26 @@ class _Scored:
 
 
 class PlaceIndex:
-    """Exact inner-product indexes, one for each level and modality, so that a filter is applied before the search."""
+    """Exact inner-product indexes, one for each level and modality, so that a filter is applied before the search.
 
-    def __init__(self, source: PlaceSource, settings: RetrievalSettings) -> None:
+    Args:
+        source: the map.
+        settings: how to search.
+        likelihood: what scores of late interaction are worth; None where that is not known for the map's encoder.
+    """
+
+    def __init__(
+        self, source: PlaceSource, settings: RetrievalSettings, likelihood: RetrievalLikelihood | None = None
+    ) -> None:
         self.settings = settings
+        self.likelihood = likelihood
         self.dim = source.embedding_dim
         self._interaction = source.interaction
         self.places: list[PlaceOutline] = []
         self._positions: list[tuple[float, float]] = []
         self._shards: dict[LevelKey, dict[Modality, _Shard]] = {}
         self.modalities: set[Modality] = set()
+        self._alike: dict[tuple[PlaceKey, PlaceKey], bool] = {}
         for building_id in source.building_ids():
             self._add_building(source, building_id)
 
@@ -100,7 +118,8 @@ class PlaceIndex:
         softmax of the scores over the query modality's temperature, with the mean score standing for "none of them".
 
         Where query and map have tokens (and the setting asks for it), the best places by their vectors are scored once
-        more by late interaction; scores are nats then, centered over the places scored.
+        more by late interaction, centered over the places scored. These scores become nats by the weights that were
+        fitted for each pair of modalities, and probabilities by Bayes' rule; without such weights, by a temperature.
 
         Args:
             vector: (D,) float32, unit norm.
@@ -121,12 +140,30 @@ class PlaceIndex:
         order, fused, detail = _fused(scored, _mean_scores(shards, query))
         s, image = self.settings, query_modality == Modality.IMAGE
         temperature = s.image_temperature if image else s.temperature
+        nats: NDArray[np.float64] | None = None
         if s.late_interaction and self._interaction is not None and len(tokens):
             asked = Code(query, np.ascontiguousarray(tokens, dtype=np.int8))
             rescored = _interacted(self._interaction, shards, order[:INTERACTED], asked, query_modality)
-            order, fused, detail = _fused(rescored, _means(rescored))
+            center = _means(rescored)
+            order, fused, detail = _fused(rescored, center)
             temperature = s.late_image_temperature if image else s.late_temperature
-        probability = _probabilities(fused, temperature)
+            if self.likelihood is not None and self.likelihood.covers(query_modality, center):
+                nats = np.array(
+                    [
+                        self.likelihood.nats(query_modality, {m: v - center[m] for m, v in detail[row].items()})
+                        for row in order.tolist()
+                    ]
+                )
+                best_first = np.argsort(-nats, kind="stable")
+                order, nats = order[best_first], nats[best_first]
+        none_nats = 0.0
+        if nats is not None and self.likelihood is not None:
+            none_nats = self.likelihood.none.get(query_modality, 0.0)
+            prior = none_nats + float(np.log(NONE_PRIOR / (1.0 - NONE_PRIOR)))
+            probability = _probabilities(nats - np.log(len(nats)), 1.0, prior)
+        else:
+            probability = _probabilities(fused, temperature)
+            nats = s.uncalibrated_weight * fused / temperature
         kept = order[: top_k or self.settings.top_k]
         ranked = tuple(
             RankedPlace(
@@ -142,7 +179,59 @@ class PlaceIndex:
             for k, row in enumerate(kept.tolist())
         )
         abstained = bool(probability[0] < self.settings.max_abstain_probability)
-        return Retrieval(stamp_ns, query_modality, ranked, abstained)
+        told = {
+            (self.places[row].key, self.places[row].place_id): value
+            for row, value in zip(order.tolist(), nats.tolist(), strict=True)
+        }
+        return Retrieval(stamp_ns, query_modality, ranked, abstained, told, none_nats)
+
+    def alike(self, place: PlaceKey, other: PlaceKey) -> bool:
+        """Whether the map's own codes of two places cannot be told apart: as a robot's looks, they fit both.
+
+        What a look then says for one of them and against the other is chance: twins differ by their survey's noise.
+        False where codes have no tokens or scores no weights.
+        """
+        if place == other:
+            return True
+        pair = min(place, other), max(place, other)
+        if pair not in self._alike:
+            self._alike[pair] = self._most_apart(*pair) < ALIKE_NATS
+        return self._alike[pair]
+
+    def _most_apart(self, place: PlaceKey, other: PlaceKey) -> float:
+        """By how many nats a place explains its own code better than another one does; the larger of both and kinds."""
+        if self._interaction is None or self.likelihood is None:
+            return float("inf")
+        codes = [self._codes(key) for key in (place, other)]
+        shared = [modality for modality in codes[0] if modality in codes[1]]
+        apart = []
+        for query in (Modality.POINT_CLOUD, Modality.IMAGE):
+            if query not in shared or not self.likelihood.covers(query, shared):
+                continue
+            for mine, its in (codes, codes[::-1]):
+                if not len(mine[query].tokens):
+                    return float("inf")
+                asked = self._interaction.prepared(mine[query])
+                both = {
+                    m: self._interaction.scores(
+                        asked,
+                        query,
+                        np.stack([mine[m].vector, its[m].vector]),
+                        np.stack([mine[m].tokens, its[m].tokens]),
+                        m,
+                    )
+                    for m in shared
+                }
+                apart.append(self.likelihood.nats(query, {m: float(s[0] - s[1]) for m, s in both.items()}))
+        return max(apart, default=float("inf"))
+
+    def _codes(self, key: PlaceKey) -> dict[Modality, Code]:
+        out = {}
+        for modality, shard in self._shards.get(key[0], {}).items():
+            for k, row in enumerate(shard.rows.tolist()):
+                if self.places[row].place_id == key[1]:
+                    out[modality] = Code(shard.vectors[k], shard.tokens[k])
+        return out
 
     def likely_regions(self, retrieval: Retrieval) -> list[tuple[LevelKey, tuple[float, float], float]]:
         """The fewest places that together hold ``LIKELY_MASS``, as (level, center (2,) m, radius m) around each."""
@@ -154,23 +243,6 @@ class PlaceIndex:
                 reach = np.linalg.norm(outlines[place.level, place.place_id] - np.array(place.position_xy), axis=1)
                 regions.append((place.level, place.position_xy, float(reach.max()) + 1.0))
         return regions
-
-    def log_likelihood(
-        self, retrieval: Retrieval, places: Sequence[PlaceOutline | None], weight: float
-    ) -> NDArray[np.float64]:
-        """(H,) log-likelihood of a retrieval for a robot in each of the places, against the uniform ranking, in nats.
-
-        Bounded, so that no single ranking can outvote the geometry; 0 outside all places (None).
-        """
-        share = {(p.level, p.place_id): p.probability for p in retrieval.places}
-        unlisted = max(len(self.places) - len(share), 0) + 1
-        rest = max(1.0 - sum(share.values()), 1e-3) / unlisted
-        uniform = 1.0 / (len(self.places) + 1)
-        out = np.zeros(len(places))
-        for k, place in enumerate(places):
-            if place is not None:
-                out[k] = np.log(max(share.get((place.key, place.place_id), rest), 1e-6) / uniform)
-        return np.asarray(np.clip(weight * out, -2.0, 2.0))
 
     def _checked(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         query = np.ascontiguousarray(vector, dtype=np.float32)
@@ -260,8 +332,8 @@ def _fused(
     return order, fused, detail
 
 
-def _probabilities(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Softmax of (n,) scores with one more entry, at score 0 (the average place), for "none of them"."""
-    logits = np.append(scores, 0.0) / temperature
+def _probabilities(scores: NDArray[np.float64], temperature: float, none: float = 0.0) -> NDArray[np.float64]:
+    """Softmax of (n,) scores with one more entry, at score ``none`` (0: the average place), for "none of them"."""
+    logits = np.append(scores, none) / temperature
     weights = np.exp(logits - logits.max())
     return np.asarray((weights / weights.sum())[:-1], dtype=np.float64)

@@ -19,7 +19,7 @@ ROS_COMMANDS = {
     "play": ("crossover_ros.bag_player", "replay a rosbag2 over ROS with /clock"),
 }
 # Commands beside their code, with add_command(subparsers); they import ROS only when they run.
-MODULES = ("crossover_ros.evaluate", "crossover_ros.demo")
+MODULES = ("crossover_ros.evaluate", "crossover_ros.calibrate", "crossover_ros.demo")
 BENCHMARKS = ("crossover_ros.faults.commands",)
 
 

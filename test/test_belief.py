@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossover_models.belief import NULL_FLOOR, Belief
+from crossover_models.belief import NULL_FLOOR, RIVAL_SHARE, Belief, Look
 from crossover_models.config import BeliefSettings
 from crossover_models.estimate import LevelKey, PoseFit
 from crossover_models.geometry import compose_se2, wrap_angle
+from crossover_models.likelihood import SHRINKAGE
 
 L1, L2 = LevelKey("b", "L1"), LevelKey("b", "L2")
 GOOD, POOR = -0.3, -1.6
@@ -130,15 +131,66 @@ def test_what_unmapped_furniture_alone_causes_does_not_decide_between_twins() ->
     for _ in range(50):
         belief.observe(np.array([GOOD, GOOD - 0.9 * band]), 1.0, 1.0)
     assert belief.weight == pytest.approx([0.5, 0.5], abs=0.01)
-    belief.observe(np.array([GOOD, GOOD - band - 0.4]), 1.0, 1.0)
+    belief.observe(np.array([GOOD, GOOD - band - 1.0]), 1.0, 2)
     assert belief.weight[0] > 0.9 and belief.levels[0] == L1
 
 
-def test_a_spot_compared_before_tests_the_null_hypothesis_but_not_the_twins() -> None:
+def test_what_is_seen_from_one_spot_again_and_again_counts_once_between_poses() -> None:
+    once, often = (belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0)) for _ in range(2))
+    s = once.settings
+    for _ in range(200):
+        often.observe(np.array([GOOD, GOOD - 0.3]), 1.0, "here")
+    limit = s.evidence_returns * (0.3 - s.score_deadband)
+    assert np.log(often.weight[0] / often.weight[1]) == pytest.approx(limit, rel=0.02)
+    for spot in range(2):
+        once.observe(np.array([GOOD, GOOD - 0.3]), 1.0, spot)
+    assert np.log(once.weight[0] / once.weight[1]) == pytest.approx(limit, rel=1e-6), "two halves"
+
+
+def test_a_pose_that_explains_what_is_seen_is_never_beyond_recall() -> None:
     belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
-    belief.observe(np.array([POOR, POOR - 1.0]), 1.0, 0.0)
-    assert belief.weight[0] == pytest.approx(belief.weight[1])
-    assert belief.null_weight > 0.5
+    belief.weigh(np.array([0.0, -30.0]), -30.0)
+    belief.add([fit(L2, 2, 3, 0)], np.zeros(3))
+    for spot in range(30):
+        belief.observe(np.array([GOOD, GOOD - 0.1]), 1.0, spot)
+    assert belief.weight[1] > 0.9 * RIVAL_SHARE
+
+
+def test_looks_at_a_place_count_once_and_births_know_the_newest() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L2, 2, 3, 0))
+    for _ in range(100):
+        belief.look(["a", "b"], np.array([0.0, -2.0]))
+    assert np.log(belief.weight[0] / belief.weight[1]) == pytest.approx(2.0, rel=0.02)
+    look = Look(["c"], np.array([-2.0]), nats_of_best=0.0)
+    belief.add([fit(L1, 9, 9, 1)], np.zeros(3), [look])
+    born = next(k for k in range(len(belief)) if belief.poses()[k, 0] > 8.0)
+    assert np.log(belief.weight[0] / belief.weight[born]) >= 2.0 / (1.0 + SHRINKAGE) - 1e-6
+
+
+def test_a_ride_shares_the_mass_between_floors_and_what_was_seen_before_stays_counted() -> None:
+    belief = belief_of(fit(L1, 2, 3, 0), fit(L1, 8, 8, 2))
+    belief.weigh(np.array([0.0, -5.0]), -5.0)
+    best = float(belief.weight[0])
+    there = (L2, np.array([4.0, 3.0, 0.0]))
+    assert belief.ride([[there], []]) and not belief.ride([[], [], []])
+    shares = {
+        (level, round(float(x))): w
+        for level, x, w in zip(belief.levels, belief.poses()[:, 0], belief.weight, strict=True)
+    }
+    assert shares[L1, 2] == pytest.approx(best / 2) and shares[L2, 4] == pytest.approx(best / 2)
+    assert mass(belief) == pytest.approx(1.0)
+
+
+def test_births_take_of_the_null_mass_what_their_fit_earns_and_no_more_than_the_best_tracked() -> None:
+    belief = Belief(BeliefSettings())
+    belief.move(np.zeros(3))
+    assert belief.add([], np.zeros(3)) == 0 and belief.null_weight == 1.0
+    s = belief.settings
+    assert belief.add([fit(L1, 0, 0, 0, s.null_score)], np.zeros(3)) == 1
+    assert belief.weight[0] == pytest.approx(s.birth_share, rel=0.01), "no better than none: its prior"
+    assert belief.add([fit(L2, 0, 0, 0, s.null_score - 0.5)], np.zeros(3)) == 1
+    odds = np.log(belief.weight[0] / belief.weight[1])
+    assert belief.levels[1] == L2 and odds >= s.evidence_returns * (0.5 - s.score_deadband)
 
 
 def test_births_do_not_double_what_is_tracked() -> None:

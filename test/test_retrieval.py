@@ -171,9 +171,9 @@ class TokenSource(PlantedSource):
         rng = np.random.default_rng(seed + 1)
         pairs = {}
         for a, b in PAIRS:
-            pairs[a, b] = pairs[b, a] = PairWeights(*rng.uniform(1.0, 4.0, 3))
+            pairs[a, b] = pairs[b, a] = PairWeights(*rng.uniform(1.0, 4.0, 4))
         rates, weights = rng.uniform(0.1, 0.9, (2, ATTRIBUTES)).astype(np.float32)
-        self.interaction = Interaction(rates, weights, pairs, 0.01, (1, 2, 2), 1)
+        self.interaction = Interaction(rates, weights, pairs, 0.01, (1, 2, 2), 1, 0)
         self.held = {m: rng.integers(-127, 128, (count, ATTRIBUTES)).astype(np.int8) for m in self.vectors}
 
     def tokens(self, building_id: str, modality: Modality) -> NDArray[np.int8]:
