@@ -131,7 +131,8 @@ def test_a_recording_is_played_again_and_what_was_latched_is_latched(running: Gr
         player.wait()
         player.play()
         late = Ear(running.client, TFMessage, "/again_static", LATCHED)
-        wait_for(lambda: len(again.heard) == 3 and late.last is not None, 20.0)
+        newest = Ear(running.client, messages.LocalizationResult, "/again", LATCHED)
+        wait_for(lambda: len(again.heard) == 3 and late.last is not None and newest.last is not None, 20.0)
     np.testing.assert_array_equal([m.hypotheses[0].pose.pose.position.x for m in again.heard], [0.0, 1.0, 2.0])
 
 
