@@ -87,6 +87,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             ),
             (CameraInfo, "camera_info", "camera_info", self._on_camera_info),
             (PointCloud2, "points", CLOUD, lambda m: self._on_geometry(CLOUD, m)),
+            (Image, "depth", CLOUD, lambda m: self._on_geometry(CLOUD, m)),
+            (CameraInfo, "depth/camera_info", "camera_info", self._on_camera_info),
             (LaserScan, "scan", SCAN, lambda m: self._on_geometry(SCAN, m)),
         ):
             subscription = self.create_subscription(
@@ -190,12 +192,21 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             raise ObservationError(f"camera_info: none of {observation.camera_id} so far, but rectify_images needs it")
         return ImageObservation(observation.stamp_ns, camera.rectified(observation.image), observation.camera_id)
 
+    def _sweep(self, message: Any) -> conversions.Sweep:
+        """Of a cloud, or of a depth image, whose camera must have introduced itself."""
+        if not conversions.is_depth(message):
+            return conversions.read_cloud(message)
+        frame = conversions.frame_id(message)
+        if frame not in self._cameras:
+            raise ObservationError(f"depth/camera_info: none of {frame} so far, but depths mean nothing without it")
+        return conversions.read_depth(message, self._cameras[frame])
+
     def _encode_clouds(self, perception: Perception, items: Sequence[Any]) -> None:
         """Accumulate every sweep that waits, then encode once."""
         began, kept, newest_age_s, usable = time.perf_counter(), False, 0.0, False
         for message, (T_base_sensor, T_odom_base), age_s in items:
             try:
-                sweep = conversions.read_cloud(message)
+                sweep = self._sweep(message)
                 if sweep.not_finite:
                     self.counters["nan_points"] += sweep.not_finite
                 if not len(sweep.points):

@@ -78,7 +78,7 @@ def data(tmp_path: Path) -> Path:
 
 def bench(data: Path, every: int = 1) -> dict[str, dict[str, float]]:
     out = data.parent / "out" / "laser2d.json"
-    assert laser2d.run(argparse.Namespace(json=out, data=data, every=every)) == 0
+    assert laser2d.run(argparse.Namespace(json=out, data=data, every=every, travel=0, logs=data, seed=0)) == 0
     assert not list(out.parent.glob("*.jsonl"))
     result: dict[str, dict[str, float]] = json.loads(out.read_text())
     return result
@@ -187,7 +187,7 @@ def test_files_that_cannot_be_read_are_named(data: Path) -> None:
     with pytest.raises(laser2d.BenchmarkError, match=r"nothing\.npz"):
         laser2d.read_scans(missing)
     with pytest.raises(laser2d.BenchmarkError, match="--every"):
-        laser2d.run(argparse.Namespace(json=data / "x.json", data=data, every=0))
+        laser2d.run(argparse.Namespace(json=data / "x.json", data=data, every=0, travel=0, logs=data, seed=0))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real laser scans (../shared/data/laser2d) are not on this machine")

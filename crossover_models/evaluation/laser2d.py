@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 BUILDINGS = ("fr079", "intel")
 DEFAULT_DATA = Path("../shared/data/laser2d")
-# R@0.5 m of a plain exhaustive likelihood-field search over one 180-degree scan, measured before this package existed.
-PLAIN_R_0_5 = {"fr079": 0.61, "intel": 0.67}
+DEFAULT_LOGS = Path("../shared/data/radish")
 METHODS = ("crossover", "field alone")
 # A plan that a robot drew on its way lacks what it did not visit: a fifth of the query poses lie in blank cells.
 FREE_MARGIN_M = 1.0
@@ -57,16 +56,22 @@ def add_command(subparsers: Any) -> None:
         "laser2d",
         help="localize real 2D laser scans from scratch",
         description="Draw an occupancy plan from a building's map scans and localize every query scan on it, each from "
-        "scratch and alone. Resumes where it was interrupted.",
+        "scratch and alone; then drive the robot's own log from drawn starts, with raw odometry, until the pose is "
+        "announced. Resumes where it was interrupted.",
     )
     parser.add_argument("--json", type=Path, required=True, help="file to write the figures to")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"folder of the scans ({DEFAULT_DATA})")
+    parser.add_argument("--travel", type=int, default=20, metavar="N", help="cold starts drawn in each log (20)")
+    parser.add_argument("--logs", type=Path, default=DEFAULT_LOGS, help=f"folder of the logs ({DEFAULT_LOGS})")
+    parser.add_argument("--seed", type=int, default=0, help="of the starts drawn (0)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="localize every N-th query only")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover bench laser2d``."""
+    from itertools import chain
+
     import torch
     from rich.console import Console
     from rich.progress import (
@@ -79,9 +84,13 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from crossover_models.config import RegistrationSettings
+    from crossover_models.evaluation.laser_table import TARGETS, print_figures
+    from crossover_models.evaluation.laser_travel import TRAVEL, Drives, summarize_drives
 
     if arguments.every < 1:
         raise BenchmarkError(f"--every: must be at least 1, got {arguments.every}")
+    if arguments.travel < 0:
+        raise BenchmarkError(f"--travel: must not be negative, got {arguments.travel}")
     torch.set_num_threads(1)
     scans = {
         b: (read_scans(arguments.data / f"{b}_map.npz"), read_scans(arguments.data / f"{b}_query.npz"))
@@ -93,8 +102,12 @@ def run(arguments: argparse.Namespace) -> int:
     variants = dict(zip(METHODS, (settings, plain), strict=True))
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     journal = arguments.json.with_suffix(".partial.jsonl")
-    done = _read_journal(journal, _key(variants, arguments.every))
-    total = len(METHODS) * sum(len(query.poses[:: arguments.every]) for _, query in scans.values())
+    key = _key(variants, arguments.every, arguments.travel, arguments.seed)
+    drives = Drives(arguments.logs, arguments.travel, arguments.seed, settings)
+    done = _read_journal(journal, key)
+    total = arguments.travel * len(BUILDINGS) + len(METHODS) * sum(
+        len(query.poses[:: arguments.every]) for _, query in scans.values()
+    )
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -105,17 +118,17 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with Progress(*columns, console=console) as progress, journal.open("w", encoding="utf-8") as out:
         # Written anew, so that a line cut short does not spoil the next.
-        for line in ({"key": _key(variants, arguments.every)}, *done.values()):
+        for line in ({"key": key}, *done.values()):
             out.write(json.dumps(line) + "\n")
         out.flush()
         task = progress.add_task("laser2d", total=total, completed=len(done))
         for building, (mapped, query) in scans.items():
             rows = [(m, k) for m in METHODS for k in range(0, len(query.poses), arguments.every)]
             missing = [(m, k) for m, k in rows if (building, m, k) not in done]
-            if not missing:
-                continue
             progress.update(task, description=f"laser2d {building}")
-            for row in _localize(building, draw_plan(mapped), query, variants, missing):
+            plan = draw_plan(mapped)
+            scanned = _localize(building, plan, query, variants, missing)
+            for row in chain(scanned, drives.rows(building, plan, (mapped, query), done)):
                 done[building, row["method"], row["query"]] = row
                 out.write(json.dumps(row) + "\n")
                 out.flush()
@@ -125,14 +138,20 @@ def run(arguments: argparse.Namespace) -> int:
         for building in BUILDINGS
     }
     pooled = {m: summarize([row for (_, n, _), row in done.items() if n == m]) for m in METHODS}
-    _print(figures, pooled)
+    travel = {
+        name: summarize_drives([row for (b, n, _), row in done.items() if n == TRAVEL and name in (b, "pooled")])
+        for name in (*BUILDINGS, "pooled")
+    }
+    print_figures(figures, pooled, travel)
     result: dict[str, Any] = {building: by_method["crossover"] for building, by_method in figures.items()}
     result["pooled"] = pooled["crossover"]
     result["likelihood_field_alone"] = {
         **{building: by_method["field alone"] for building, by_method in figures.items()},
         "pooled": pooled["field alone"],
     }
-    result["every"] = arguments.every
+    result[TRAVEL] = travel
+    result["targets"] = TARGETS
+    result["every"], result["seed"] = arguments.every, arguments.seed
     result["note"] = "real scans; map and query come from the same run, which flatters every method"
     arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     journal.unlink()
@@ -255,9 +274,9 @@ def auroc(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> float | Non
     return float(above + 0.5 * np.mean(right[:, None] == wrong[None]))
 
 
-def _key(variants: dict[str, RegistrationSettings], every: int) -> str:
+def _key(variants: dict[str, RegistrationSettings], *numbers: int) -> str:
     described = {method: settings.to_mapping() for method, settings in variants.items()}
-    return hashlib.sha256(json.dumps([described, every], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([described, *numbers], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read_journal(path: Path, key: str) -> dict[tuple[str, str, int], dict[str, Any]]:
@@ -275,25 +294,3 @@ def _read_journal(path: Path, key: str) -> dict[tuple[str, str, int], dict[str, 
     except ValueError:
         pass
     return done
-
-
-def _print(figures: dict[str, dict[str, dict[str, Any]]], pooled: dict[str, dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title="Real 180-degree scans, each localized from scratch",
-        caption="map and query come from the same run, which flatters every method; CPU seconds a query on one thread",
-    )
-    table.add_column("building")
-    table.add_column("method")
-    for column in ("R@0.1m", "R@0.5m", "R@1m", "R@1m30°", "AUROC", "CPU s", "n"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for building, by_method in [*figures.items(), ("pooled", pooled)]:
-        for method, f in by_method.items():
-            cells = [f[k] for k in ("r_0_1", "r_0_5", "r_1", "r_1m30", "auroc", "seconds_per_query")]
-            table.add_row(building, method, *("-" if v is None else f"{v:.3f}" for v in cells), str(f["n"]))
-    console = Console()
-    console.print(table)
-    known = ", ".join(f"{value:.2f} ({building})" for building, value in PLAIN_R_0_5.items())
-    console.print(f"for comparison, a plain exhaustive likelihood-field search measured earlier: R@0.5 m {known}")

@@ -101,7 +101,8 @@ class GridStack:
 
     def index(self, grid: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where cells of one level lie in the buffers."""
-        return self._base[grid] + (rows + self.radius_cells) * self.stride + cols + self.radius_cells
+        index = self._base[grid] + (rows + self.radius_cells) * self.stride + cols + self.radius_cells
+        return np.asarray(index, dtype=np.int64)
 
     def cells(self, index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Inverse of :meth:`index`: which level (N,), and row and column (N, 2) there."""

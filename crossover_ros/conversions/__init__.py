@@ -5,6 +5,7 @@ that a live node and the replay of a bag cannot differ. Messages out: :mod:`cros
 """
 
 from crossover_ros.conversions.clouds import MAX_POINTS, Sweep, read_cloud, read_scan
+from crossover_ros.conversions.depth import is_depth, read_depth
 from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_ns
 from crossover_ros.conversions.images import CameraIntrinsics, read_camera_info, read_compressed_image, read_image
 from crossover_ros.conversions.poses import (
@@ -27,10 +28,12 @@ __all__ = [
     "Sweep",
     "frame_id",
     "full_covariance",
+    "is_depth",
     "planar_covariance",
     "read_camera_info",
     "read_cloud",
     "read_compressed_image",
+    "read_depth",
     "read_image",
     "read_occupancy_grid",
     "read_odometry",
