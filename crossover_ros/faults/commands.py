@@ -111,6 +111,9 @@ def _live(arguments: argparse.Namespace, report: Report, progress: Progress, not
     from crossover_ros.faults.witness import NODES
 
     cases = chosen(arguments.only)
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors:
+        noted.print(f"load average {load:.1f} on {processors} processors: limits of time may fail", markup=False)
     recording = Recording.open(arguments.out / "own" / RUN, TOLD_S)
     task = progress.add_task("live faults", total=len(cases))
     own, other = arguments.out / "own" / MAP, arguments.out / "other" / MAP
