@@ -14,7 +14,8 @@ HOW: Mapping[str, str] = {
     "crossover": "shipped settings and encoders; the camera too, and the map's embeddings",
     "amcl": "Probabilistic Robotics, tables 8.2 to 8.4: 20,000 particles over the free space of all levels, down to "
     "500 by KLD-sampling; random particles by fast and slow average likelihood; likelihood field over 60 beams of the "
-    "newest sweep; updated every 0.1 m or 0.1 rad; announced once 90 % of the weight have lain within 1 m and 30 deg, "
+    "newest sweep, their product "
+    "to the power of 0.05; updated every 0.1 m or 0.1 rad; announced once 90 % of the weight have lain within 1 m and 30 deg, "
     "with 0.5 m of standard deviation, for 1 m of way, until less than half do",
     "likelihood-field": "the accumulated wall slice matched with all levels every 2 s, each time from scratch and "
     "exactly; the best pose is always announced",
@@ -47,7 +48,8 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "Written by `crossover bench buildings --markdown`; every figure is from its JSON. Buildings and sensors are "
-        f"**simulated**: {runs} runs in {len(results['buildings'])} buildings that nothing was trained or tuned on. "
+        f"**simulated**: {_count(runs, 'run')} in {_count(len(results['buildings']), 'building')} that nothing was "
+        "trained or tuned on. "
         "All localizers answer the same bags (odometry, lidar) from the same maps, from a cold start over all levels "
         "of the right building, and are judged alike. A run that crashes, is late or writes garbage stays in every "
         "denominator as one without an answer. CPU time and memory are those of the whole process, starting up and "
@@ -64,7 +66,10 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
             cells = [_marked(localizers[name]["figures"], key, digits) for name in names]
             yield _row([label, target(key, digits), *cells])
     yield ""
-    yield "Bold: the target is met. `-`: never happened, or the localizer states no such thing."
+    yield (
+        "Bold: the target is met, by a localizer that announces anything at all. `-`: never happened, or the localizer "
+        "states no such thing."
+    )
     yield ""
     yield "## 95 % intervals of what has a target"
     yield ""
@@ -115,6 +120,10 @@ def _lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {text}"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _case_cells(figures: Mapping[str, Any]) -> Iterator[str]:
     for key, _, digits in CASE_COLUMNS:
         value = figures.get(key)
@@ -129,8 +138,8 @@ def _marked(figures: Mapping[str, Any], key: str, digits: int | str) -> str:
 
 
 def met(figures: Mapping[str, Any], key: str) -> bool:
-    """Whether a figure has a target and reaches it; what failed in every run reaches none."""
-    if figures["failed_runs"] == figures["runs"]:
+    """Whether a figure has a target and reaches it; who failed in every run, or never said anything, reaches none."""
+    if figures["failed_runs"] == figures["runs"] or figures.get("abstained") == 1.0:
         return False
     value = figures.get(key)
     if key == "false_fixes":

@@ -49,10 +49,10 @@ class AmclSettings:
     delta: float = 0.01
     bin_m: float = 0.5
     bin_rad: float = float(np.deg2rad(15.0))
-    alphas: tuple[float, float, float, float] = (0.05, 0.02, 0.05, 0.02)
-    sigma_m: float = 0.15
+    alphas: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
+    sigma_m: float = 0.2
     random_share: float = 0.05
-    power: float = 0.1
+    power: float = 0.05
     beams: int = 60
     alpha_slow: float = 0.01
     alpha_fast: float = 0.1
