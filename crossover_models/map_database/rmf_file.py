@@ -118,8 +118,10 @@ def read_rmf_file(path: Path) -> RmfFile:
     reference = str(root.get("reference_level_name") or next(iter(levels)))
     if reference not in levels:
         raise BuildingError(f"{path}: reference_level_name {reference!r} is not among its levels")
-    lifts = []
-    for name, node in (root.get("lifts") or {}).items():
+    lifts, drawn = [], root.get("lifts") or {}
+    if not isinstance(drawn, dict):
+        raise BuildingError(f"{path}: lifts: expected lifts by name, got {drawn!r}")
+    for name, node in drawn.items():
         with _Naming(path, f"lift {name}"):
             lifts.append(_lift(str(name), node, up, reference, levels))
     name = str(root.get("building_name") or root.get("name") or "")

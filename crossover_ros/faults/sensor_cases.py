@@ -44,8 +44,8 @@ def _dense(message: Any) -> None:
     """The same walls in ten million points, a centimetre around those seen: a dense scanner, or a stitched map."""
     points = np.frombuffer(message.data, dtype="<f4").reshape(-1, 3)
     many = np.resize(points, (MANY_POINTS, 3))
-    many += np.random.default_rng(0).uniform(-0.01, 0.01, many.shape).astype(np.float32)
-    cloud_of(many)(message)
+    around = np.random.default_rng(0).uniform(-0.01, 0.01, (MANY_POINTS, 3))
+    cloud_of(many + around)(message)
 
 
 def _huge_cloud(stand: Stand) -> None:
