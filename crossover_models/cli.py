@@ -26,6 +26,8 @@ COMMANDS = (
 )
 BENCHMARKS = (
     "crossover_models.evaluation.laser2d",
+    "crossover_models.evaluation.search_cost",
+    "crossover_models.evaluation.plan_defects",
     "crossover_models.evaluation.buildings.commands",
     "crossover_models.evaluation.sparse_convolution",
 )
