@@ -108,9 +108,10 @@ class Relocalization:
         """
         if not text.strip():
             return None, None
-        hint = parse_text_hint(
-            text, {key: self.levels[key] for key in levels}, [p for p in self.named_places if p.key in levels]
-        )
+        hint = parse_text_hint(text, self.levels, [place for place in self.named_places if place.key in levels])
+        if hint.levels and not set(hint.levels) & set(levels):
+            named = ", ".join(f"{key.building_id}/{key.level_id}" for key in hint.levels)
+            raise LocalizerError(f"text_hint: names {named}, and the other hints leave that out")
         try:
             return hint, self.query_text(text, hint.levels or levels)
         except ValueError as error:

@@ -79,8 +79,8 @@ class TextHint:
 def parse_text_hint(text: str, levels: Mapping[LevelKey, str], places: Sequence[PlaceOutline]) -> TextHint:
     """Find the levels (key -> name, from the lowest up) and places that a sentence names.
 
-    Floors are counted as in American English: the first one is at ground level. A level whose name or id holds the
-    number that is said comes before the one that counting finds.
+    Levels have the number in their name, or else in their id. Where none has any, floors are counted as in American
+    English: the first one is at ground level.
 
     Raises:
         LocalizerError: the sentence names a floor that no building of the map has.
@@ -129,7 +129,7 @@ def _chosen(
 
 def _numbered(group: Group, number: int) -> Group:
     by_name = [entry for entry in group if str(number) in _numbers(entry)]
-    if by_name:
+    if by_name or any(_numbers(entry) for entry in group):
         return by_name
     above = [entry for entry in group if not _is_below(entry)]
     return above[number - 1 : number] if number > 0 else _ground(group)

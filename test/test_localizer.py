@@ -396,3 +396,47 @@ def test_text_queries_that_cannot_be_answered_say_why(text: str, words: str) -> 
     localizer = Localizer(PlantedMap({L1: asymmetric_plan()}), LocalizerSettings())
     with pytest.raises(LocalizerError, match=words):
         localizer.query_text(text)
+
+
+def relocalizing(text: str = "", encode: bool = True, **request: object) -> tuple[Localizer, RelocalizeCode, str]:
+    """A localizer on twin floors that was asked, after one look, with a hint."""
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan, L2: plan})
+    encoder = (lambda words: Code(source.vector("L2-east"))) if encode else None
+    localizer = Localizer(source, LocalizerSettings().with_flat({"retrieval.uncalibrated_weight": 1.0}), encoder)
+    localizer.on_embedding(lidar_embedding(scan(plan, DISTINCT, DISTINCT, round(1e9))))
+    response = localizer.relocalize(RelocalizeRequest(text_hint=text, **request))  # type: ignore[arg-type]
+    assert response.success == (response.code in (RelocalizeCode.OK, RelocalizeCode.AMBIGUOUS))
+    return localizer, response.code, response.message
+
+
+def test_a_floor_named_in_a_hint_decides_between_twin_floors() -> None:
+    assert relocalizing()[1] == RelocalizeCode.AMBIGUOUS
+    for text in ("on floor 2", "near L2-east on the second floor", "second floor"):
+        localizer, code, message = relocalizing(text, encode=False)
+        assert code == RelocalizeCode.OK and "house/L2" in message
+        assert localizer.estimate(round(1e9)).state == LocalizationState.INITIALIZING, "asked only"
+    localizer, code, _ = relocalizing("on floor 1", apply=True)
+    estimate = localizer.estimate(round(1e9))
+    assert code == RelocalizeCode.OK and estimate.state == LocalizationState.LOCALIZED
+    assert estimate.best is not None and estimate.best.level == L1
+
+
+def test_words_that_name_nothing_are_left_to_the_text_encoder() -> None:
+    _localizer, code, message = relocalizing("where the tall plants are")
+    assert code in (RelocalizeCode.OK, RelocalizeCode.AMBIGUOUS) and "house/L2" in message
+    _, code, message = relocalizing("where the tall plants are", encode=False)
+    assert code == RelocalizeCode.BAD_HINT and "names no level or place" in message and "text encoder" in message
+    _, code, message = relocalizing("on the ninth floor")
+    assert code == RelocalizeCode.BAD_HINT and "ninth floor" in message
+
+
+def test_a_hint_in_words_may_be_wrong_and_an_order_may_not() -> None:
+    _, code, _ = relocalizing("on floor 1", level_hint="L2")
+    assert code == RelocalizeCode.BAD_HINT, "a contradiction: L1 is not among the levels searched"
+    plan = asymmetric_plan()
+    localizer = Localizer(PlantedMap({L1: plan, L2: other_plan()}), LocalizerSettings())
+    for k, pose in enumerate(drive(START, 6)):
+        localizer.on_embedding(lidar_embedding(scan(plan, pose, pose, round((1 + k) * 1e9), seed=k)))
+    response = localizer.relocalize(RelocalizeRequest(text_hint="on the second floor"))
+    assert response.hypotheses[0].level == L1, "what is seen outvotes what is said"
