@@ -1,7 +1,6 @@
 """Cold starts drawn along real laser logs: how far a robot drives until the localizer announces the right pose.
 
-Nothing but raw odometry and planar scans is fed in, at the log's own rate, to the same accumulator and localizer that
-the nodes run.
+Nothing but raw odometry and planar scans is fed to the localizer, each scan alone, as the nodes do.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.accumulation import scan_slice
-from crossover_models.config import EncoderSettings, LocalizerSettings, RegistrationSettings
+from crossover_models.config import LocalizerSettings, RegistrationSettings
 from crossover_models.estimate import LevelKey, LocalizationState
 from crossover_models.evaluation.judgement import RIGHT_DEG, RIGHT_M
 from crossover_models.evaluation.laser_log import LaserLog, read_log
@@ -25,7 +24,6 @@ from crossover_models.geometry import se3_from_se2, wrap_angle
 from crossover_models.localizer import Localizer
 from crossover_models.observation import Modality, SceneEmbedding
 from crossover_models.perception import NO_VECTOR
-from crossover_models.scan_accumulation import ScanAccumulator
 
 if TYPE_CHECKING:
     from crossover_models.evaluation.laser2d import LaserScans
@@ -122,12 +120,11 @@ def drive(
     ``false_fixes`` (announcements beyond 1 m or 30 deg), ``error_m`` and ``error_deg`` of the pose announced at the
     end (None if none is), ``cpu_s``. Errors are those of :meth:`LaserLog.error`.
     """
-    accumulation = EncoderSettings().accumulation
     way = log.travel_m
     base = PlanMap({LevelKey(building, "scans"): plan})
     step_rad = float(bearings_rad[1] - bearings_rad[0])
     for start in starts:
-        localizer, accumulator = Localizer(base, settings), ScanAccumulator(accumulation)
+        localizer = Localizer(base, settings)
         row: dict[str, Any] = {"building": building, "start": int(start), "false_fixes": 0}
         row.update(first_fix_m=None, first_fix_s=None, right=False, error_m=None, error_deg=None)
         began, announced, last = time.process_time(), False, None
@@ -150,7 +147,7 @@ def drive(
                 se3_from_se2(pose),
             )
             localizer.on_odometry(stamp, pose)
-            seen = SceneEmbedding(stamp, Modality.POINT_CLOUD, NO_VECTOR, _FINGERPRINT, accumulator.add(scan))
+            seen = SceneEmbedding(stamp, Modality.POINT_CLOUD, NO_VECTOR, _FINGERPRINT, scan)
             estimate = localizer.on_embedding(seen)
             row["error_m"] = row["error_deg"] = None
             if estimate.state != LocalizationState.LOCALIZED or estimate.best is None:
