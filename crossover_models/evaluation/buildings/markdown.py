@@ -14,9 +14,8 @@ HOW: Mapping[str, str] = {
     "crossover": "shipped settings and encoders; the camera too, and the map's embeddings",
     "amcl": "Probabilistic Robotics, tables 8.2 to 8.4: 20,000 particles over the free space of all levels, down to "
     "500 by KLD-sampling; random particles by fast and slow average likelihood; likelihood field over 60 beams of the "
-    "newest sweep, their product "
-    "to the power of 0.05; updated every 0.1 m or 0.1 rad; announced once 90 % of the weight have lain within 1 m and 30 deg, "
-    "with 0.5 m of standard deviation, for 1 m of way, until less than half do",
+    "newest sweep, their product to the power of 0.03; updated every 0.1 m or 0.1 rad; announced once 90 % of the "
+    "weight have lain within 1 m and 30 deg, with 0.5 m of standard deviation, for 1 m of way, until less than half do",
     "likelihood-field": "the accumulated wall slice matched with all levels every 2 s, each time from scratch and "
     "exactly; the best pose is always announced",
     "likelihood-field-gated": "the same, announced only with a mean log-likelihood of -0.6 nat a return or more and "

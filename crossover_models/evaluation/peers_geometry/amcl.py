@@ -52,7 +52,7 @@ class AmclSettings:
     alphas: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
     sigma_m: float = 0.2
     random_share: float = 0.05
-    power: float = 0.05
+    power: float = 0.03
     beams: int = 60
     alpha_slow: float = 0.01
     alpha_fast: float = 0.1
