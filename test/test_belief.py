@@ -142,9 +142,9 @@ def test_what_is_seen_from_one_spot_again_and_again_counts_once_between_poses() 
         often.observe(np.array([GOOD, GOOD - 0.3]), 1.0, "here")
     limit = s.evidence_returns * (0.3 - s.score_deadband)
     assert np.log(often.weight[0] / often.weight[1]) == pytest.approx(limit, rel=0.02)
-    for spot in range(2):
+    for spot in range(3):
         once.observe(np.array([GOOD, GOOD - 0.3]), 1.0, spot)
-    assert np.log(once.weight[0] / once.weight[1]) == pytest.approx(limit, rel=1e-6), "two halves"
+    assert np.log(once.weight[0] / once.weight[1]) == pytest.approx(limit, rel=1e-6), "three thirds"
 
 
 def test_a_pose_that_explains_what_is_seen_is_never_beyond_recall() -> None:

@@ -115,7 +115,7 @@ def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
     assert first.state == LocalizationState.LOCALIZED
     # Carried to another room: odometry goes on as if nothing had happened.
     T_map_odom_before = compose_se2(START, inverse_se2(compose_se2(ODOM_FROM_MAP, START)))
-    away = drive(np.array([10.5, 8.5, -2.2]), 20, step_m=0.25, turn_rad=0.1)
+    away = drive(np.array([10.5, 8.5, -2.2]), 40, step_m=0.25, turn_rad=0.07)
     odom_start = compose_se2(ODOM_FROM_MAP, drive(START, 6)[-1])
     states = []
     for k, pose in enumerate(away):
