@@ -30,6 +30,7 @@ BENCHMARKS = (
     "crossover_models.evaluation.plan_defects",
     "crossover_models.evaluation.buildings.commands",
     "crossover_models.evaluation.sparse_convolution",
+    "crossover_models.fleet.bench",
 )
 
 AddCommand = Callable[[Any], None]

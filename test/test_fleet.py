@@ -23,6 +23,7 @@ from planted_building import HashEncoder, full_building
 from crossover_models.building import Building
 from crossover_models.cli import main
 from crossover_models.fleet.assembly import assemble
+from crossover_models.fleet.bench import DIM, measure
 from crossover_models.fleet.extraction import LocalMap
 from crossover_models.fleet.head import BuildingHead, building_of, head_name
 from crossover_models.fleet.journal import Journal
@@ -457,3 +458,11 @@ def test_tokens_and_interaction_travel(tmp_path: Path) -> None:
         assert database.interaction is not None
     assert rows(tmp_path / "r.xmap") == rows(path)
     assert np.any([row[5] is not None for row in rows(path)["embeddings"]])
+
+
+def test_the_benchmark_counts_what_travels() -> None:
+    pulls = {row["change"]: row for row in measure(2, 2) if row["source"] == "objects"}
+    first, nothing, name, code = pulls.values()
+    assert first["received"] > first["whole"] > 100_000
+    assert nothing["received"] < name["received"] < 3_000
+    assert 5 * 4 * DIM < code["received"] - name["received"] < 5 * 4 * DIM + 1_000  # a place's codes, and no more

@@ -9,6 +9,7 @@ every machine.
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from crossover_models.fleet.assembly import assemble
 from crossover_models.fleet.extraction import LocalMap
 from crossover_models.fleet.head import BuildingHead
-from crossover_models.fleet.stores import EXTRA
+from crossover_models.fleet.stores import EXTRA, TIMEOUT_S
 from crossover_models.fleet.units import FleetError
 from crossover_models.map_database.build import Progress
 
@@ -122,6 +123,7 @@ def _with_ray(
     except ModuleNotFoundError:
         raise FleetError(f"--ray {address}: needs ray, which the extra fleet brings: {EXTRA}") from None
     started = _start(ray, address)
+    waiting: list[Any] = []
     try:
         device = settings[2]
         remote = ray.remote(num_cpus=1, num_gpus=1 if device == "cuda" else 0, max_retries=2)(_attempt)
@@ -141,6 +143,8 @@ def _with_ray(
                 progress(sources[number])
             yield number, data
     finally:
+        for task in waiting:  # of a build that failed
+            ray.cancel(task, force=True)
         if started:
             ray.shutdown()
 
@@ -149,12 +153,30 @@ def _start(ray: Any, address: str) -> bool:
     """Connect or start; whether there was no connection before."""
     if ray.is_initialized():
         return False
+    check_reachable(address)
     here: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise FleetError(f"--ray {address}: cannot be reached: {' '.join(str(error).split())[:200]}") from None
+    except Exception as error:  # what Ray raises where its own processes do not start in time has no common class
+        raise FleetError(f"--ray {address}: does not start: {' '.join(str(error).split())[:200]}") from None
     return True
+
+
+def check_reachable(address: str) -> None:
+    """Whether somebody listens at HOST:PORT; Ray itself tries a wrong one for many minutes.
+
+    Raises:
+        FleetError: nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # local, auto, or a name that Ray refuses at once
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise FleetError(f"--ray {address}: cannot be reached: {' '.join(str(error).split())}") from None
 
 
 def _parent(out: Path) -> Path:
