@@ -305,7 +305,7 @@ class BeliefSettings(Settings):
     search_travel_m: float = setting(
         1.0, "travel between two global searches while not localized", unit="m", minimum=0.0
     )
-    localized_probability: float = setting(0.95, "probability at which a pose is announced", minimum=0.5, maximum=1.0)
+    localized_probability: float = setting(0.92, "probability at which a pose is announced", minimum=0.5, maximum=1.0)
     lost_probability: float = setting(
         0.5, "probability below which an announced pose is withdrawn", minimum=0.0, maximum=1.0
     )
