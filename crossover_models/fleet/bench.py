@@ -128,7 +128,7 @@ def write(building: Building, path: Path, variant: int) -> None:
     with DatabaseWriter(path, ENCODER, "random", DIM) as writer:
         writer.add_building(building)
         for modality in Modality:
-            codes = {}
+            codes: dict[str, Code] = {}
             for place in (place for level in building.levels for place in level.places):
                 vector = rng.normal(size=DIM)
                 if variant and not codes and modality is Modality.TEXT:
