@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from crossover_models.estimate import RelocalizeCode, RelocalizeRequest, Relocal
 from crossover_models.geometry import Array
 from crossover_models.localizer import LocalizerError
 from crossover_models.observation import SceneEmbedding
+from crossover_ros.action import Relocalize
 from crossover_ros.conversions.answers import hypothesis_message
 
 if TYPE_CHECKING:
@@ -49,13 +49,6 @@ class RelocalizeAction:
     def __init__(self, node: LocalizerNode) -> None:
         self._node = node
         self._running: _Running | None = None
-        self._server: Any = None
-        if find_spec("crossover_ros.action") is None:  # A source tree over an installation from before the action.
-            node.get_logger().warning("no action relocalize: build the interfaces anew")
-            return
-        from crossover_ros.action import Relocalize
-
-        self._kind = Relocalize
         self._server = ActionServer(
             node,
             Relocalize,
@@ -69,8 +62,7 @@ class RelocalizeAction:
 
     def destroy(self) -> None:
         """Remove the server, before its node goes."""
-        if self._server is not None:
-            self._server.destroy()
+        self._server.destroy()
 
     # -- executor --------------------------------------------------------------------------------------------------
 
@@ -102,7 +94,7 @@ class RelocalizeAction:
             answer: RelocalizeResponse = await running.future
         finally:
             self._running = None
-        result = self._kind.Result()
+        result = Relocalize.Result()
         result.success, result.code, result.message = answer.success, int(answer.code), answer.message
         result.hypotheses = [hypothesis_message(h) for h in answer.hypotheses]
         result.elapsed_s = time.monotonic() - began_s
@@ -179,7 +171,7 @@ class RelocalizeAction:
             return
         progress = search.progress
         estimate = progress.estimate
-        feedback = self._kind.Feedback(
+        feedback = Relocalize.Feedback(
             state=int(estimate.state),
             probability=float(estimate.best.probability) if estimate.best is not None else 0.0,
             unknown_probability=float(estimate.unknown_probability),

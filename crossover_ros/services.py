@@ -67,7 +67,7 @@ class Services:
             (srv.QueryScenes, "query_scenes", self._query_scenes),
             (srv.LoadDatabase, "load_database", self._load_database),
             (srv.SetLevel, "set_level", self._set_level),
-            *(((srv.SetPose, "set_pose", self._set_pose),) if hasattr(srv, "SetPose") else ()),
+            (srv.SetPose, "set_pose", self._set_pose),
         ):
             node.create_service(kind, name, self._safely(name, callback), callback_group=group)
         node.create_timer(POLL_S, self._expire, clock=node.steady)

@@ -23,7 +23,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOT = Path(__file__).resolve().parents[1]
 # Top-level names of ROS; *_msgs, *_srvs and *_interfaces besides. rosbags is a plain library for bag files.
 ROS_NAMES = {
-    "ament_index_python", "crossover_ros", "cv_bridge", "launch", "launch_pytest", "launch_ros",
+    "ament_index_python", "bond", "crossover_ros", "cv_bridge", "launch", "launch_pytest", "launch_ros",
     "launch_testing", "message_filters", "rclpy", "rmw_implementation", "rosbag2_py", "rosidl_parser",
     "rosidl_runtime_py", "rpyutils", "sensor_msgs_py", "tf2_py", "tf2_ros", "unique_identifier_msgs",
 }  # fmt: skip
