@@ -35,6 +35,7 @@ from crossover_models.fleet.units import TABLES, FleetError, decode_unit, encode
 from crossover_models.map_database.build import build_database
 from crossover_models.map_database.file_format import DatabaseError
 from crossover_models.map_database.store import MapDatabase
+from crossover_models.map_database.writer import DatabaseWriter
 
 OTHER = HashEncoder(fingerprint="fedcba9876543210")
 
@@ -467,3 +468,19 @@ def test_the_benchmark_counts_what_travels() -> None:
     assert first["received"] > first["whole"] > 100_000
     assert nothing["received"] < name["received"] < 3_000
     assert abs(code["received"] - name["received"] - 5 * 4 * DIM) < 500  # a place's codes, and no more
+
+
+def test_a_pull_that_finds_nothing_new_clears_what_a_killed_one_left(tmp_path: Path) -> None:
+    to(tmp_path / "store", built(tmp_path / "a.xmap", full_building()))
+    robot = tmp_path / "robot" / "r.xmap"
+    pulled(tmp_path / "store", robot, "house")
+    for name in (".r.xmap.building", ".r.xmap.building-wal", ".r.xmap.building-shm", ".r.xmap.lock"):
+        (robot.parent / name).write_bytes(b"cut off")
+    with Journal(robot) as journal:
+        journal.add(hashlib.sha256(b"unit").digest(), b"unit")
+    assert not pulled(tmp_path / "store", robot).changed
+    assert [path.name for path in robot.parent.iterdir()] == [robot.name]
+    # What another process is writing stays.
+    with DatabaseWriter(robot, "0123456789abcdef", "hash", 8):
+        assert not pulled(tmp_path / "store", robot).changed
+        assert (robot.parent / ".r.xmap.building").exists()

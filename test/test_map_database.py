@@ -26,6 +26,7 @@ from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
 from crossover_models.map_database.build import build_database
 from crossover_models.map_database.codec import CodecError, decode_array, encode_array, encode_nav2
 from crossover_models.map_database.file_format import DatabaseError, FingerprintMismatch
+from crossover_models.map_database.schema import SCHEMA_VERSION
 from crossover_models.map_database.store import MapDatabase
 from crossover_models.map_database.writer import DatabaseWriter
 from crossover_models.observation import Code, Modality
@@ -150,7 +151,7 @@ def test_everything_comes_back(shared: Path) -> None:
         assert_holds(database, full_building())
         assert_embeddings(database, full_building(), HashEncoder())
         assert (database.embedding_dim, database.encoder_fingerprint) == (DIM, "0123456789abcdef")
-        assert (database.encoder_profile, database.schema_version) == ("hash", 2)
+        assert (database.encoder_profile, database.schema_version) == ("hash", SCHEMA_VERSION)
         database.verify()
 
 
@@ -589,7 +590,9 @@ def test_another_sqlite_file_is_refused(tmp_path: Path) -> None:
     assert_one_line(caught.value, tmp_path / "other.db", "not a map database")
 
 
-@pytest.mark.parametrize(("version", "word"), [(3, "newer"), (1, "older"), (0, "older")])
+@pytest.mark.parametrize(
+    ("version", "word"), [(SCHEMA_VERSION + 1, "newer"), (SCHEMA_VERSION - 1, "older"), (0, "older")]
+)
 def test_other_schema_versions_are_refused(shared: Path, tmp_path: Path, version: int, word: str) -> None:
     data = bytearray(shared.read_bytes())
     data[60:64] = struct.pack(">I", version)
@@ -597,7 +600,7 @@ def test_other_schema_versions_are_refused(shared: Path, tmp_path: Path, version
     path.write_bytes(data)
     with pytest.raises(DatabaseError) as caught:
         MapDatabase.open(path)
-    assert_one_line(caught.value, path, word, f"schema version {version} is", "than 2")
+    assert_one_line(caught.value, path, word, f"schema version {version} is", f"than {SCHEMA_VERSION}")
 
 
 def test_damage_is_found_or_harmless(shared: Path, tmp_path: Path) -> None:

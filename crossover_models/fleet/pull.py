@@ -20,6 +20,7 @@ from crossover_models.fleet.journal import Journal
 from crossover_models.fleet.sources import UnitSource
 from crossover_models.fleet.units import FleetError
 from crossover_models.map_database.file_format import DatabaseError, FingerprintMismatch, check_replaceable
+from crossover_models.map_database.writer import remove_unfinished
 
 Progress = Callable[[int, int], None]
 
@@ -100,6 +101,9 @@ def pull(
             whole = sum(head.size for head in heads)
             units = sum(level.units for head in heads for level in head.levels)
             if tuple(b.head.content for b in copy.buildings) == tuple(head.content for head in heads):
+                # A pull that was killed after it had replaced the file, or while putting another version together.
+                remove_unfinished(out)
+                journal.finish()
                 taken = time.perf_counter() - began
                 return Pulled(False, wanted, source.received - before, whole, 0, 0, units, taken)
             resumed = len(journal)

@@ -54,8 +54,7 @@ class DatabaseWriter:
         self.interaction = interaction
         check_replaceable(self.out)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._lock_path = self.out.with_name(f".{self.out.name}.lock")
-        self._temporary = self.out.with_name(f".{self.out.name}.building")
+        self._lock_path, self._temporary = _beside(self.out)
         self._lock = _acquire(self._lock_path, self.out)
         self._buildings: dict[str, int] = {}
         self._stems: set[str] = set()
@@ -209,8 +208,8 @@ class DatabaseWriter:
             self._lock.close()
 
     def _remove_temporary(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{self._temporary}{suffix}").unlink(missing_ok=True)
+        for path in _temporaries(self._temporary):
+            path.unlink(missing_ok=True)
 
     def _insert(self, table: str, *values: object) -> int:
         if self._connection is None:
@@ -229,6 +228,32 @@ class DatabaseWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()
+
+
+def remove_unfinished(out: Path) -> None:
+    """Remove what a killed build of ``out`` left beside it; what another process is writing stays.
+
+    The next build does so too; this is for those that find nothing to build.
+    """
+    lock_path, temporary = _beside(out)
+    if not any(path.exists() for path in (lock_path, *_temporaries(temporary))):
+        return
+    try:
+        lock = _acquire(lock_path, out)
+    except DatabaseError:
+        return
+    for path in (*_temporaries(temporary), lock_path):
+        path.unlink(missing_ok=True)
+    lock.close()
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """The lock of a build and the file that grows."""
+    return out.with_name(f".{out.name}.lock"), out.with_name(f".{out.name}.building")
+
+
+def _temporaries(growing: Path) -> tuple[Path, ...]:
+    return tuple(Path(f"{growing}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
 
 
 def _mesh_values(mesh: Mesh) -> Sequence[bytes | None]:
