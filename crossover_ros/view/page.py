@@ -206,15 +206,16 @@ function drawLatency() {
 }
 
 let placesShown = "";
-function showPlaces(retrievals) {
-  const text = JSON.stringify(retrievals);
+function showPlaces(retrievals, pictures) {
+  const text = JSON.stringify([retrievals, pictures]);
   if (text === placesShown || !Object.keys(retrievals).length) return;
   placesShown = text;
   by("places").replaceChildren(...Object.keys(retrievals).sort().flatMap((modality) => {
     const r = retrievals[modality];
     const list = r.places.map((p) => {
       const source = "/place/" + p.id.map(encodeURIComponent).join("/");
-      const image = element("img", { src: source, alt: "the map's picture of " + p.name });
+      const image = pictures ? element("img", { src: source, alt: "the map's picture of " + p.name })
+        : element("span", { className: "blank" });
       image.onerror = () => image.replaceWith(element("span", { className: "blank" }));
       return element("li", {}, image, element("b", { textContent: p.name }),
         element("span", { className: "quiet", textContent: p.level + ", " + percent(p.probability) }));
@@ -258,7 +259,7 @@ function listen() {
       redraw();
     }
     if (e) { showEstimate(e); showBars(e); }
-    showPlaces(latest.retrievals);
+    showPlaces(latest.retrievals, latest.pictures);
     showNodes(latest);
     refresh("plan", "/plan.png", latest.plan ? latest.versions.plan : 0);
     refresh("frame", "/frame.jpg", latest.versions.frame);

@@ -121,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b": alive\n\n")
             else:
                 seen = now
-                self._event("board", board.snapshot())
+                # Pictures are asked for only where there are some: a view learns of its map after its first places.
+                self._event("board", {**board.snapshot(), "pictures": self.server.places.fingerprint})
             stopping.wait(PERIOD_S)
 
     def _event(self, name: str, value: Any) -> None:
