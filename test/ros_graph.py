@@ -181,6 +181,7 @@ class Graph:
         self.executor = SingleThreadedExecutor()
         self.client = rclpy.create_node("tester")
         self.nodes: list[Any] = []
+        self._clients: dict[tuple[Any, str], Any] = {}
         self.executor.add_node(self.client)
         self._thread = threading.Thread(target=self._spin, daemon=True)
         self._stop = False
@@ -204,15 +205,17 @@ class Graph:
 
     def call(self, kind: Any, name: str, request: Any = None, timeout_s: float = 20.0) -> Any:
         for _ in range(3):
-            client = self.client.create_client(kind, name)
-            try:
-                # Under load DDS discovery now and then misses a pair of endpoints; a new client is announced anew.
-                if client.wait_for_service(timeout_s / 2):
-                    future = client.call_async(kind.Request() if request is None else request)
-                    wait_for(future.done, timeout_s)
-                    return future.result()
-            finally:
-                self.in_executor(partial(self.client.destroy_client, client))
+            # One client a service: each new one has to be discovered, and under load that now and then fails.
+            if (kind, name) not in self._clients:
+                self._clients[kind, name] = self.client.create_client(kind, name)
+            client = self._clients[kind, name]
+            if client.wait_for_service(timeout_s / 2):
+                future = client.call_async(kind.Request() if request is None else request)
+                wait_for(future.done, timeout_s)
+                return future.result()
+            # A pair of endpoints was missed; a new client is announced anew.
+            del self._clients[kind, name]
+            self.in_executor(partial(self.client.destroy_client, client))
         raise AssertionError(f"{name} is not there")
 
     def close(self) -> None:
