@@ -52,9 +52,27 @@ format: setup ## Format the sources in place
 types: setup ## Check types (mypy strict, both packages)
 	$(BIN)/mypy
 
-bench: setup ## Localize real 2D laser scans from scratch; writes build/bench/laser2d.json
+# Real scans and logs for 'bench laser2d'; left out where there are none.
+LASER2D ?= ../shared/data/laser2d
+LASER_LOGS ?= ../shared/data/radish
+
+# Small sizes by default; FULL=1 measures a million places and the whole ranges of growth.
+bench: setup ## Measure index, growth, search, sparse, laser, latency (FULL=1: all sizes); writes docs/performance.md
 	@mkdir -p build/bench
-	$(BIN)/crossover bench laser2d --json build/bench/laser2d.json
+	$(TEST_ENVIRONMENT) $(BIN)/crossover bench index --places 20000 --json build/bench/index-20k.json
+	$(TEST_ENVIRONMENT) $(BIN)/crossover bench index --places 100000 --json build/bench/index-100k.json
+	$(if $(FULL),$(TEST_ENVIRONMENT) $(BIN)/crossover bench index --places 1000000 --json build/bench/index-1M.json)
+	$(if $(FULL),$(TEST_ENVIRONMENT) $(BIN)/crossover bench index --places 1000000 --dimensions 768 --kind ivf \
+	    --json build/bench/index-1M-768.json)
+	$(TEST_ENVIRONMENT) $(BIN)/crossover bench growth $(if $(FULL),,--points 100000 --views 4 --rooms 20000 --levels 20 \
+	    --area 4000) --json build/bench/growth.json
+	$(TEST_ENVIRONMENT) $(BIN)/crossover bench search --json build/bench/search.json
+	$(TEST_ENVIRONMENT) $(BIN)/crossover bench sparse $(if $(FULL),,--voxels 20000) --json build/bench/sparse.json
+	$(if $(wildcard $(LASER2D)),$(BIN)/crossover bench laser2d --data $(LASER2D) --logs $(LASER_LOGS) \
+	    $(if $(wildcard $(LASER_LOGS)),,--starts 0) --json build/bench/laser2d.json,@echo "laser2d: no scans in $(LASER2D)")
+	$(BIN)/crossover bench latency $(if $(FULL),,--duration 20 --repeat 1) --out build/bench/latency \
+	    --json build/bench/latency.json
+	$(BIN)/crossover bench page --figures build/bench --markdown docs/performance.md
 
 faults: setup ## Break sensors, files and processes, fuzz all readers (LONG=1 for hours); writes build/faults.json
 	$(BIN)/crossover bench faults $(if $(LONG),--long) --json build/faults.json

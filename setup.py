@@ -42,6 +42,7 @@ def interpreter() -> str:
 
 
 def run(command: list[str], environment: dict[str, str]) -> None:
+    """Run a build tool; one line says which one is missing or failed."""
     try:
         # subprocess looks for the program in this process's PATH, not in the one it passes on.
         subprocess.run(
@@ -59,6 +60,7 @@ class BuildWithCMake(build_ext):
     """Configures and builds in build/pip, which is kept: a second build with the same interfaces compiles nothing."""
 
     def run(self) -> None:
+        """Build, and lay the packages where setuptools looks for extensions."""
         if self.editable_mode:
             raise SetupError("no editable installs: use `make setup`, or put the source tree first on PYTHONPATH")
         stage = BUILD / "stage"
@@ -72,6 +74,7 @@ class BuildWithCMake(build_ext):
         self.distribution.data_files = data_files(stage, skip=python)
 
     def build_and_install(self, stage: Path) -> None:
+        """Run CMake against the wheels, into ``stage``."""
         prefix = wheels_prefix()
         # cmake and ninja are wheels too, and a virtual environment need not be activated.
         path = os.pathsep.join([str(prefix / "bin"), os.environ.get("PATH", os.defpath)])
@@ -96,6 +99,7 @@ class BuildWithCMake(build_ext):
         run(["cmake", "--install", str(tree)], {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
 
     def get_outputs(self) -> list[str]:
+        """Every file that was laid there."""
         return [str(p) for p in Path(self.build_lib).rglob("*") if p.is_file()]
 
 
@@ -113,6 +117,7 @@ class PlatformDistribution(Distribution):
     """A distribution whose wheel is bound to the platform, for the type support libraries are."""
 
     def has_ext_modules(self) -> bool:
+        """Whether there is compiled code: the type support libraries."""
         return True
 
 

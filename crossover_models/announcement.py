@@ -63,6 +63,11 @@ class Announcement:
             self.message = "no lidar data yet: an image alone names places, not a pose"
         elif unusable:
             self.failure, self.message = FailureCategory.WEAK_OVERLAP, unusable
+        elif best >= s.localized_probability:
+            self.failure = FailureCategory.AMBIGUOUS
+            self.message = (
+                f"a pose with probability {best:.2f}, found among the places retrieved; the whole map is searched next"
+            )
         elif belief.null_weight >= max(best, 0.5):
             self.failure = FailureCategory.WEAK_OVERLAP
             self.message = f"no pose of the map explains what is seen (unknown {belief.null_weight:.2f})"

@@ -185,6 +185,10 @@ class Belief:
         self.weight = (1.0 - probability) * self.weight
         self.settle()
 
+    def widen(self, error: Array) -> None:
+        """Odometry went wrong by so much (x m, y m, yaw rad) at once, whichever hypothesis is right."""
+        self.covariance += np.diag(np.square(error))
+
     def ride(self, exits: Sequence[Sequence[tuple[LevelKey, Array]]]) -> bool:
         """Share the mass of each hypothesis evenly with the poses (3,) on other levels where it may be as well.
 

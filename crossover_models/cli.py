@@ -27,6 +27,9 @@ COMMANDS = (
 BENCHMARKS = (
     "crossover_models.evaluation.laser2d",
     "crossover_models.evaluation.search_cost",
+    "crossover_models.evaluation.index_cost",
+    "crossover_models.evaluation.growth",
+    "crossover_models.evaluation.performance_page",
     "crossover_models.evaluation.plan_defects",
     "crossover_models.evaluation.buildings.commands",
     "crossover_models.evaluation.sparse_convolution",

@@ -82,7 +82,11 @@ class PoseFit:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A weighted pose of base_link; ``probability`` is its share of the whole belief, null hypothesis included."""
+    """A weighted pose of base_link; ``probability`` is its share of the whole belief, null hypothesis included.
+
+    ``place_share`` is the share of its position, as uncertain as the covariance says, that lies in the place named:
+    less than 1 near a door.
+    """
 
     level: LevelKey
     T_map_base: NDArray[np.float64]
@@ -93,6 +97,16 @@ class Hypothesis:
     free_space_violation: float = float("nan")
     place_id: str = ""
     place_name: str = ""
+    place_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class PlaceProbability:
+    """Probability that the robot is in a place, all poses there together; ``place_id`` "" is outside of all places."""
+
+    level: LevelKey
+    place_id: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +149,8 @@ class Retrieval:
 class LocalizationEstimate:
     """The localizer's answer at ``stamp_ns``; ``hypotheses`` best first, the first one reported if LOCALIZED.
 
-    ``T_map_odom`` (3,) is the planar map->odom of the reported hypothesis, None unless LOCALIZED.
+    ``T_map_odom`` (3,) is the planar map->odom of the reported hypothesis, None unless LOCALIZED. ``places`` are best
+    first; they hold what ``unknown_probability`` leaves.
     """
 
     stamp_ns: int
@@ -149,6 +164,7 @@ class LocalizationEstimate:
     modalities_missing: tuple[Modality, ...] = ()
     scans_accumulated: int = 0
     runtime_s: float = 0.0
+    places: tuple[PlaceProbability, ...] = ()
 
     @property
     def best(self) -> Hypothesis | None:

@@ -57,7 +57,7 @@ def fit_likelihood(looks: Sequence[Look], fingerprint: str, facts: Mapping[str, 
     for query in dict.fromkeys(look.query for look in looks):
         mine = [look for look in looks if look.query == query]
         modalities = [m for m in Modality if any(m in look.scores for look in mine)]
-        rows = _running_means(mine, modalities)
+        rows = stays(mine, modalities)
         found, level, before, after, top1 = _fit(rows, len(modalities))
         weights |= {(query, m): float(w) for m, w in zip(modalities, found, strict=True)}
         none[query] = level
@@ -73,7 +73,7 @@ def fit_likelihood(looks: Sequence[Look], fingerprint: str, facts: Mapping[str, 
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """(P, F) features after a look, the row of the true place, and what the look counts: 1 for all of a stay."""
 
     features: Array
@@ -81,8 +81,8 @@ class _Row:
     counts: float
 
 
-def _running_means(looks: Sequence[Look], modalities: Collection[Modality]) -> list[_Row]:
-    """After each look: means over the stay so far, shrunk."""
+def stays(looks: Sequence[Look], modalities: Collection[Modality]) -> list[Row]:
+    """What a belief knows after each look: means of the scores over the stay so far, shrunk."""
     sums: dict[int, tuple[Array, int]] = {}
     out: list[tuple[int, Array, int]] = []
     for look in looks:
@@ -91,10 +91,10 @@ def _running_means(looks: Sequence[Look], modalities: Collection[Modality]) -> l
         before, count = sums.get(look.visit, (np.zeros_like(features), 0))
         sums[look.visit] = before + features, count + 1
         out.append((look.visit, sums[look.visit][0] / (count + 1 + SHRINKAGE), look.true))
-    return [_Row(features, true, 1.0 / sums[visit][1]) for visit, features, true in out]
+    return [Row(features, true, 1.0 / sums[visit][1]) for visit, features, true in out]
 
 
-def _fit(rows: Sequence[_Row], count: int) -> tuple[Array, float, float, float, float]:
+def _fit(rows: Sequence[Row], count: int) -> tuple[Array, float, float, float, float]:
     """Weights (F,) and the level of "none"; nats a stay before and after; share of looks whose best place is true."""
 
     def surprise(w: Array) -> tuple[float, Array]:
@@ -114,7 +114,7 @@ def _fit(rows: Sequence[_Row], count: int) -> tuple[Array, float, float, float, 
     return w, _fit_none(rows, w), before, after, top1
 
 
-def _fit_none(rows: Sequence[_Row], w: Array) -> float:
+def _fit_none(rows: Sequence[Row], w: Array) -> float:
     """Log-likelihood of being at no place: each row is told once as it is, once with its true place out of the map."""
     pairs = []
     for row in rows:

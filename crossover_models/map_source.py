@@ -62,7 +62,7 @@ class PlaceSource(Protocol):
         """All buildings."""
 
     def places(self, building_id: str | None = None, level_id: str | None = None) -> Sequence[PlaceOutline]:
-        """Places of a building."""
+        """Places of a building and level, or of all."""
 
     def embeddings(self, building_id: str, modality: Modality) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Place ids and their vectors (n, D), only where present."""

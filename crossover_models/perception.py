@@ -19,6 +19,7 @@ from crossover_models.observation import (
     SceneEmbedding,
     WallSlice,
 )
+from crossover_models.stage_clock import StageClock
 
 NO_VECTOR: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
@@ -40,8 +41,9 @@ class LiveEncoder(Protocol):
 class Perception:
     """The encoder stage, with the sensor data it accumulates as its only state."""
 
-    def __init__(self, encoder: LiveEncoder, settings: EncoderSettings) -> None:
+    def __init__(self, encoder: LiveEncoder, settings: EncoderSettings, clock: StageClock | None = None) -> None:
         self.settings = settings
+        self.clock = clock if clock is not None else StageClock()
         self._encoder = encoder
         self._accumulator = CloudAccumulator(settings.accumulation)
 
@@ -56,12 +58,14 @@ class Perception:
 
     def on_image(self, observation: ImageObservation) -> SceneEmbedding:
         """Encode one frame."""
-        code = self._encoder.encode_images([observation.image])
+        with self.clock.stage("encode"):
+            code = self._encoder.encode_images([observation.image])
         return SceneEmbedding(observation.stamp_ns, Modality.IMAGE, code.vector, self.fingerprint, tokens=code.tokens)
 
     def accumulate(self, observation: PointCloudObservation) -> bool:
         """Take a sweep into the local cloud without encoding it; returns whether it was kept as a new view."""
-        return self._accumulator.add(observation)
+        with self.clock.stage("preprocess"):
+            return self._accumulator.add(observation)
 
     def on_cloud(self, observation: PointCloudObservation) -> SceneEmbedding | None:
         """Accumulate a sweep and encode the local cloud around it; None if the sweep added no new view.
@@ -79,19 +83,15 @@ class Perception:
         Raises:
             ObservationError: nothing was accumulated.
         """
-        cloud = self._accumulator.local_cloud()
-        if cloud is None or not len(cloud.points):
-            raise ObservationError("points: no return within range, nothing to encode")
-        points = cloud.points + np.array([0.0, 0.0, self.settings.accumulation.floor_below_base_m], dtype=np.float32)
-        code = self._encoder.encode_point_cloud(points)
-        return SceneEmbedding(
-            cloud.stamp_ns,
-            Modality.POINT_CLOUD,
-            code.vector,
-            self.fingerprint,
-            wall_slice(cloud, self.settings.accumulation),
-            code.tokens,
-        )
+        with self.clock.stage("preprocess"):
+            cloud = self._accumulator.local_cloud()
+            if cloud is None or not len(cloud.points):
+                raise ObservationError("points: no return within range, nothing to encode")
+            floor = np.array([0.0, 0.0, self.settings.accumulation.floor_below_base_m], dtype=np.float32)
+            points, walls = cloud.points + floor, wall_slice(cloud, self.settings.accumulation)
+        with self.clock.stage("encode"):
+            code = self._encoder.encode_point_cloud(points)
+        return SceneEmbedding(cloud.stamp_ns, Modality.POINT_CLOUD, code.vector, self.fingerprint, walls, code.tokens)
 
     def on_scan(self, scan: WallSlice) -> SceneEmbedding:
         """Pass a planar scan on: it has walls but no place in the embedding space."""

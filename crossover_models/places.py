@@ -11,6 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from crossover_models.estimate import LevelKey
 from crossover_models.map_source import PlaceOutline
 
+# A Gaussian position lies within so many standard deviations, and is represented by as many points of equal mass.
+REACH_SIGMAS = 3.0
+_TURNS, _QUANTILES = 8, (np.arange(4) + 0.5) / 4
+_ANGLE = 2.0 * np.pi * (np.arange(_TURNS)[None, :] + 0.5 * np.arange(len(_QUANTILES))[:, None]) / _TURNS
+# (32, 2) points of equal mass under the standard normal of the plane: rings at quantiles of the Rayleigh distribution.
+NORMAL_POINTS = np.sqrt(-2.0 * np.log1p(-_QUANTILES))[:, None, None] * np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], -1)
+NORMAL_POINTS = NORMAL_POINTS.reshape(-1, 2)
+
 
 class PlaceMap:
     """Outlines of all places, by level."""
@@ -29,13 +37,47 @@ class PlaceMap:
         x, y = (float(v) for v in np.asarray(point_xy, dtype=np.float64)[:2])
         nearest: PlaceOutline | None = None
         best_m = -margin_m
-        for place, outline, _ in self._by_level.get(level, []):
+        for place, outline, _ in self._of(level):
             inside_m = cv2.pointPolygonTest(outline, (x, y), True)
             if inside_m >= 0.0:
                 return place
             if inside_m > best_m:
                 nearest, best_m = place, inside_m
         return nearest
+
+    def shares(
+        self, level: LevelKey, position_xy: ArrayLike, covariance: ArrayLike, margin_m: float = 0.5
+    ) -> dict[str, float]:
+        """Share of a Gaussian position that lies in each place, by id; "" for outside of all. They sum to 1.
+
+        Args:
+            level: where.
+            position_xy: (2,) mean, m.
+            covariance: (2, 2), m^2.
+            margin_m: as in :meth:`at`.
+        """
+        mean = np.asarray(position_xy, dtype=np.float64)[:2]
+        values, axes = np.linalg.eigh(np.asarray(covariance, dtype=np.float64)[:2, :2])
+        sigma = np.sqrt(np.maximum(values, 0.0))
+        reach_m = REACH_SIGMAS * float(sigma[-1])
+        depths = [cv2.pointPolygonTest(o, (float(mean[0]), float(mean[1])), True) for _, o, _ in self._of(level)]
+        for (place, _, _), inside_m in zip(self._of(level), depths, strict=True):
+            if inside_m >= reach_m:
+                return {place.place_id: 1.0}
+            if inside_m > -reach_m:
+                break
+        if all(inside_m < -(reach_m + margin_m) for inside_m in depths):
+            return {"": 1.0}
+        out: dict[str, float] = {}
+        for point in mean + (NORMAL_POINTS * sigma) @ axes.T:
+            found = self.at(level, point, margin_m)
+            name = found.place_id if found is not None else ""
+            out[name] = out.get(name, 0.0) + 1.0 / len(NORMAL_POINTS)
+        return out
+
+    def _of(self, level: LevelKey) -> list[tuple[PlaceOutline, NDArray[np.float32], float]]:
+        """Of a level, the smallest place first."""
+        return self._by_level.get(level, [])
 
     def distance_m(self, place: PlaceOutline, level: LevelKey, point_xy: ArrayLike) -> float:
         """From a map-frame point on a level to a place, 0 inside of it, infinite from another level."""

@@ -71,16 +71,25 @@ class Relocalization:
         wall_slice: WallSlice | None,
         embeddings: Sequence[SceneEmbedding],
         T_odom_base: Array | None,
+        seen: Sequence[Hypothesis] = (),
     ) -> Relocalized:
         """Search for ``wall_slice`` with what the hints leave, and weigh what is found by ``embeddings`` and the text.
 
-        A hint of a building or level is an order; one in the text may be wrong, and weighs only.
+        A hint of a building or level is an order; one in the text may be wrong, and weighs only. Without a slice the
+        answer is ``seen``: the places that pictures speak for, best first.
         """
         try:
             levels = select_levels(self.levels, request.building_hint, request.level_hint)
             hint, words = self._text(request.text_hint, levels)
         except LocalizerError as error:
             return _refused(RelocalizeCode.BAD_HINT, str(error))
+        if wall_slice is None and (named := tuple(h for h in seen if h.level in levels)):
+            best = named[0]
+            message = (
+                f"no lidar data: images name {best.place_name} with probability {best.probability:.2f}, and no pose"
+            )
+            limit = request.max_hypotheses or len(named)
+            return Relocalized(RelocalizeResponse(RelocalizeCode.AMBIGUOUS, message, named[:limit]))
         if wall_slice is None:
             message = "no lidar data yet: an image alone names places, not a pose"
             return _refused(RelocalizeCode.NO_SENSOR_DATA, message)

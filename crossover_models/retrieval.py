@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.config import RetrievalSettings
 from crossover_models.estimate import LevelKey, RankedPlace, Retrieval
+from crossover_models.index.vector_index import VectorIndex
 from crossover_models.likelihood import RetrievalLikelihood
-from crossover_models.map_source import PlaceOutline, PlaceSource
+from crossover_models.map_source import PlaceSource
 from crossover_models.observation import NO_TOKENS, Code, Modality
+from crossover_models.place_shelf import PlaceCatalog, Shelf, gathered, indexed
 from crossover_models.places import interior_point
 from crossover_models.sets.interaction import Interaction, InteractionError
 
-# Candidates taken from each exact index; all of them are then scored in every modality they have.
-BREADTH = 64
+# Up to so many places all are scored; of more, those that are best in any modality.
+SCORED = 4096
+# Taken from each modality where not all are scored.
+BREADTH = 256
 # The best of those places by their vectors are scored by late interaction: about 0.1 ms for each modality of a place.
 INTERACTED = 128
 # Prior probability that a robot is at no place of the map, in the probabilities of a ranking.
@@ -28,9 +30,11 @@ NONE_PRIOR = 0.1
 LIKELY_MASS = 0.9
 
 
-# Places whose own codes are told apart by less (20 to 1) are twins to retrieval: that is how often it errs anyhow.
+# Places whose own codes are told apart by less (20 to 1) are twins to retrieval: that is how often it errs anyhow, by
+# the logarithm of belief.retrieval_outliers.
 ALIKE_NATS = 3.0
 PlaceKey = tuple[LevelKey, str]
+Rows = NDArray[np.int64]
 
 
 class RetrievalError(ValueError):
@@ -38,69 +42,79 @@ class RetrievalError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """One modality of one level: place rows (n,), vectors (n, D), tokens (n, T); and the exact index over vectors."""
+class _Scores:
+    """Scores of places in each modality, absent where a place has no code of it.
 
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    vector_sum: NDArray[np.float64]
-    index: Any
-    tokens: NDArray[np.int8]
+    Attributes:
+        rows: (n,) places.
+        of: modality -> (n,) scores, NaN where absent.
+        centers: modality -> what is taken off before modalities are compared.
+    """
 
+    rows: Rows
+    of: Mapping[Modality, NDArray[np.float64]]
+    centers: Mapping[Modality, float]
 
-@dataclass(frozen=True)
-class _Scored:
-    """Scores of one modality of some places of one level, by row."""
+    def ranked(self) -> tuple[Rows, NDArray[np.float64]]:
+        """Order of the rows, best first, and in that order the mean of centered scores over modalities they have."""
+        centered = np.stack([scores - self.centers[modality] for modality, scores in self.of.items()])
+        held = ~np.isnan(centered)
+        fused = np.where(held, centered, 0.0).sum(axis=0) / held.sum(axis=0)
+        order = np.argsort(-fused, kind="stable")
+        return order, fused[order]
 
-    modality: Modality
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    def detail(self, at: int) -> dict[Modality, float]:
+        """Scores of one place (its position in ``rows``) by modality."""
+        return {m: float(scores[at]) for m, scores in self.of.items() if not np.isnan(scores[at])}
 
 
 class PlaceIndex:
-    """Exact inner-product indexes, one for each level and modality, so that a filter is applied before the search.
+    """Places by the cosines of their codes; filters by level apply before the search.
 
     Args:
         source: the map.
         settings: how to search.
         likelihood: what scores of late interaction are worth; None where that is not known for the map's encoder.
+        indexes: of modalities that are too many to be searched exactly, made of the same map.
+
+    Raises:
+        IndexFileError: an index is of another map.
     """
 
     def __init__(
-        self, source: PlaceSource, settings: RetrievalSettings, likelihood: RetrievalLikelihood | None = None
+        self,
+        source: PlaceSource,
+        settings: RetrievalSettings,
+        likelihood: RetrievalLikelihood | None = None,
+        indexes: Mapping[Modality, VectorIndex] | None = None,
     ) -> None:
         self.settings = settings
         self.likelihood = likelihood
         self.dim = source.embedding_dim
         self._interaction = source.interaction
-        self.places: list[PlaceOutline] = []
-        self._positions: list[tuple[float, float]] = []
-        self._shards: dict[LevelKey, dict[Modality, _Shard]] = {}
-        self.modalities: set[Modality] = set()
+        self._catalog = PlaceCatalog.of(source)
+        self.places = self._catalog.places
+        self._number = {level: k for k, level in enumerate(self._catalog.levels)}
+        self._shelves: dict[Modality, Shelf] = {}
         self._alike: dict[tuple[PlaceKey, PlaceKey], bool] = {}
-        for building_id in source.building_ids():
-            self._add_building(source, building_id)
-
-    def _add_building(self, source: PlaceSource, building_id: str) -> None:
-        row_of: dict[str, int] = {}
-        for place in source.places(building_id):
-            row_of[place.place_id] = len(self.places)
-            self.places.append(place)
-            self._positions.append(interior_point(place.polygon))
+        self._inside: dict[int, tuple[float, float]] = {}
         for modality in Modality:
-            ids, vectors = source.embeddings(building_id, modality)
-            if not ids:
-                continue
-            self.modalities.add(modality)
-            tokens = source.tokens(building_id, modality)
-            rows = np.array([row_of[place_id] for place_id in ids], dtype=np.int64)
-            levels = [self.places[row].key for row in rows]
-            for level in dict.fromkeys(levels):
-                member = np.array([key == level for key in levels])
-                shard = np.ascontiguousarray(vectors[member], dtype=np.float32)
-                self._shards.setdefault(level, {})[modality] = _Shard(
-                    rows[member], shard, shard.sum(axis=0, dtype=np.float64), _exact_index(shard), tokens[member]
-                )
+            index = (indexes or {}).get(modality)
+            shelf = gathered(source, self._catalog, modality) if index is None else indexed(self._catalog, index)
+            if shelf is not None:
+                self._shelves[modality] = shelf
+        coded = np.zeros(len(self.places), dtype=np.bool_)
+        for shelf in self._shelves.values():
+            coded[shelf.rows] = True
+        # Places that have any code, in the order of levels.
+        self._coded = np.flatnonzero(coded)
+        self._coded = self._coded[np.argsort(self._catalog.level_of[self._coded], kind="stable")]
+        self._coded_level = self._catalog.level_of[self._coded]
+
+    @property
+    def modalities(self) -> set[Modality]:
+        """What the map has codes of."""
+        return set(self._shelves)
 
     def search(
         self,
@@ -133,27 +147,21 @@ class PlaceIndex:
             RetrievalError: wrong length, not finite, or no norm; tokens of another length than the map's.
         """
         query = self._checked(vector)
-        shards = [shard for level, shard in self._shards.items() if levels is None or level in levels]
-        scored = [entry for by_modality in shards for entry in _scored_candidates(by_modality, query)]
-        if not scored:
+        numbers = None if levels is None else np.array(sorted(self._number[k] for k in levels if k in self._number))
+        scores = self._scored(query, None if numbers is None else numbers.astype(np.int64))
+        if scores is None:
             return Retrieval(stamp_ns, query_modality, (), abstained=True)
-        order, fused, detail = _fused(scored, _mean_scores(shards, query))
+        order, fused = scores.ranked()
         s, image = self.settings, query_modality == Modality.IMAGE
         temperature = s.image_temperature if image else s.temperature
         nats: NDArray[np.float64] | None = None
         if s.late_interaction and self._interaction is not None and len(tokens):
             asked = Code(query, np.ascontiguousarray(tokens, dtype=np.int8))
-            rescored = _interacted(self._interaction, shards, order[:INTERACTED], asked, query_modality)
-            center = _means(rescored)
-            order, fused, detail = _fused(rescored, center)
+            scores = self._interacted(self._interaction, scores.rows[order[:INTERACTED]], asked, query_modality)
+            order, fused = scores.ranked()
             temperature = s.late_image_temperature if image else s.late_temperature
-            if self.likelihood is not None and self.likelihood.covers(query_modality, center):
-                nats = np.array(
-                    [
-                        self.likelihood.nats(query_modality, {m: v - center[m] for m, v in detail[row].items()})
-                        for row in order.tolist()
-                    ]
-                )
+            if self.likelihood is not None and self.likelihood.covers(query_modality, scores.centers):
+                nats = self._nats(self.likelihood, query_modality, scores)[order]
                 best_first = np.argsort(-nats, kind="stable")
                 order, nats = order[best_first], nats[best_first]
         none_nats = 0.0
@@ -164,26 +172,76 @@ class PlaceIndex:
         else:
             probability = _probabilities(fused, temperature)
             nats = s.uncalibrated_weight * fused / temperature
-        kept = order[: top_k or self.settings.top_k]
         ranked = tuple(
-            RankedPlace(
-                self.places[row].key,
-                self.places[row].place_id,
-                self.places[row].name,
-                self.places[row].category,
-                float(np.mean(list(detail[row].values()))),
-                float(probability[k]),
-                self._positions[row],
-                detail[row],
-            )
-            for k, row in enumerate(kept.tolist())
+            self._place(int(scores.rows[at]), float(probability[k]), scores.detail(int(at)))
+            for k, at in enumerate(order[: top_k or self.settings.top_k])
         )
         abstained = bool(probability[0] < self.settings.max_abstain_probability)
         told = {
             (self.places[row].key, self.places[row].place_id): value
-            for row, value in zip(order.tolist(), nats.tolist(), strict=True)
+            for row, value in zip(scores.rows[order].tolist(), nats.tolist(), strict=True)
         }
         return Retrieval(stamp_ns, query_modality, ranked, abstained, told, none_nats)
+
+    def _place(self, row: int, probability: float, detail: dict[Modality, float]) -> RankedPlace:
+        place, score = self.places[row], float(np.mean(list(detail.values())))
+        if row not in self._inside:
+            self._inside[row] = interior_point(place.polygon)
+        inside = self._inside[row]
+        return RankedPlace(place.key, place.place_id, place.name, place.category, score, probability, inside, detail)
+
+    def _scored(self, query: NDArray[np.float32], levels: Rows | None) -> _Scores | None:
+        """Cosines of the places of some levels, of all or of those near the query in any modality."""
+        if levels is None:
+            rows = self._coded
+        else:
+            ends = (np.searchsorted(self._coded_level, levels, side=side) for side in ("left", "right"))
+            rows = np.concatenate([self._coded[a:b] for a, b in zip(*ends, strict=True)] or [self._coded[:0]])
+        if len(rows) > SCORED:
+            near = [shelf.near(query, BREADTH, levels) for shelf in self._shelves.values()]
+            rows = np.concatenate(near)
+        if not len(rows):
+            return None
+        rows = np.unique(rows)
+        of, centers = {}, {}
+        for modality, shelf in self._shelves.items():
+            center = shelf.mean(query, levels)
+            if center is None:
+                continue
+            slots = shelf.slot_of[rows]
+            held = slots >= 0
+            of[modality] = np.full(len(rows), np.nan)
+            of[modality][held] = shelf.vectors[slots[held]] @ query
+            centers[modality] = center
+        return _Scores(rows, of, centers)
+
+    def _interacted(self, interaction: Interaction, rows: Rows, query: Code, query_modality: Modality) -> _Scores:
+        """Places scored by late interaction in every modality they have; centered by their means."""
+        groups, where = [], []
+        for modality, shelf in self._shelves.items():
+            slots = shelf.slot_of[rows]
+            held = slots >= 0
+            if held.any():
+                groups.append((shelf.vectors[slots[held]], shelf.tokens[slots[held]], modality))
+                where.append(held)
+        try:
+            scores = interaction.scores_each(query, query_modality, groups)
+        except InteractionError as error:
+            raise RetrievalError(str(error)) from None
+        of = {}
+        for (_, _, modality), held, values in zip(groups, where, scores, strict=True):
+            of[modality] = np.full(len(rows), np.nan)
+            of[modality][held] = values
+        return _Scores(rows, of, {modality: float(np.nanmean(values)) for modality, values in of.items()})
+
+    @staticmethod
+    def _nats(likelihood: RetrievalLikelihood, query_modality: Modality, scores: _Scores) -> NDArray[np.float64]:
+        """(n,) what the scores of each place are worth."""
+        out = []
+        for at in range(len(scores.rows)):
+            centered = {m: v - scores.centers[m] for m, v in scores.detail(at).items()}
+            out.append(likelihood.nats(query_modality, centered))
+        return np.array(out)
 
     def alike(self, place: PlaceKey, other: PlaceKey) -> bool:
         """Whether the map's own codes of two places cannot be told apart: as a robot's looks, they fit both.
@@ -226,21 +284,21 @@ class PlaceIndex:
         return max(apart, default=float("inf"))
 
     def _codes(self, key: PlaceKey) -> dict[Modality, Code]:
+        row = self._catalog.row_of.get(key, -1)
         out = {}
-        for modality, shard in self._shards.get(key[0], {}).items():
-            for k, row in enumerate(shard.rows.tolist()):
-                if self.places[row].place_id == key[1]:
-                    out[modality] = Code(shard.vectors[k], shard.tokens[k])
+        for modality, shelf in self._shelves.items():
+            if row >= 0 and (slot := shelf.slot_of[row]) >= 0:
+                out[modality] = Code(shelf.vectors[slot], shelf.tokens[slot])
         return out
 
     def likely_regions(self, retrieval: Retrieval) -> list[tuple[LevelKey, tuple[float, float], float]]:
         """The fewest places that together hold ``LIKELY_MASS``, as (level, center (2,) m, radius m) around each."""
         before = np.cumsum([0.0, *(place.probability for place in retrieval.places)])[:-1]
-        outlines = {(place.key, place.place_id): place.polygon for place in self.places}
         regions = []
         for place, mass in zip(retrieval.places, before, strict=True):
             if mass < LIKELY_MASS:
-                reach = np.linalg.norm(outlines[place.level, place.place_id] - np.array(place.position_xy), axis=1)
+                outline = self.places[self._catalog.row_of[place.level, place.place_id]].polygon
+                reach = np.linalg.norm(outline - np.array(place.position_xy), axis=1)
                 regions.append((place.level, place.position_xy, float(reach.max()) + 1.0))
         return regions
 
@@ -252,84 +310,6 @@ class PlaceIndex:
         if not np.isfinite(norm) or norm < 1e-6:
             raise RetrievalError(f"vector: norm must be finite and positive, got {norm}")
         return query / np.float32(norm)
-
-
-def _exact_index(vectors: NDArray[np.float32]) -> Any:
-    """Flat inner-product index; on a GPU where faiss finds one."""
-    index: Any = faiss.IndexFlatIP(vectors.shape[1])
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    index.add(vectors)
-    return index
-
-
-def _mean_scores(shards: Sequence[dict[Modality, _Shard]], query: NDArray[np.float32]) -> dict[Modality, float]:
-    """Mean cosine of the query over all places searched, by modality."""
-    sums: dict[Modality, NDArray[np.float64]] = {}
-    counts: dict[Modality, int] = {}
-    for by_modality in shards:
-        for modality, shard in by_modality.items():
-            sums[modality] = sums.get(modality, np.zeros(len(query))) + shard.vector_sum
-            counts[modality] = counts.get(modality, 0) + len(shard.rows)
-    return {modality: float(total @ query) / counts[modality] for modality, total in sums.items()}
-
-
-def _scored_candidates(by_modality: dict[Modality, _Shard], query: NDArray[np.float32]) -> Iterator[_Scored]:
-    """Places near the query in any modality of a level, scored in every modality they have."""
-    found = [
-        shard.rows[shard.index.search(query[None], min(BREADTH, len(shard.rows)))[1][0]]
-        for shard in by_modality.values()
-    ]
-    candidates = np.unique(np.concatenate(found))
-    for modality, shard in by_modality.items():
-        member = np.isin(shard.rows, candidates)
-        yield _Scored(modality, shard.rows[member], shard.vectors[member] @ query)
-
-
-def _interacted(
-    interaction: Interaction,
-    shards: Sequence[dict[Modality, _Shard]],
-    places: NDArray[np.int64],
-    query: Code,
-    query_modality: Modality,
-) -> list[_Scored]:
-    """Places (rows) scored by late interaction in every modality they have."""
-    out = []
-    try:
-        prepared = interaction.prepared(query)
-        for by_modality in shards:
-            for modality, shard in by_modality.items():
-                member = np.isin(shard.rows, places)
-                if member.any():
-                    codes = shard.vectors[member], shard.tokens[member]
-                    scores = interaction.scores(prepared, query_modality, *codes, modality)
-                    out.append(_Scored(modality, shard.rows[member], scores))
-    except InteractionError as error:
-        raise RetrievalError(str(error)) from None
-    return out
-
-
-def _means(scored: Sequence[_Scored]) -> dict[Modality, float]:
-    """Mean score by modality over all places scored."""
-    by_modality: dict[Modality, list[NDArray[np.float32]]] = {}
-    for entry in scored:
-        by_modality.setdefault(entry.modality, []).append(entry.scores)
-    return {modality: float(np.concatenate(parts).mean()) for modality, parts in by_modality.items()}
-
-
-def _fused(
-    scored: Sequence[_Scored], center: dict[Modality, float]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[int, dict[Modality, float]]]:
-    """Rows of places, best first; their mean centered scores; their scores by modality."""
-    total: dict[int, float] = {}
-    detail: dict[int, dict[Modality, float]] = {}
-    for entry in scored:
-        for row, score in zip(entry.rows.tolist(), entry.scores.tolist(), strict=True):
-            total[row] = total.get(row, 0.0) + score - center[entry.modality]
-            detail.setdefault(row, {})[entry.modality] = score
-    order = np.array(sorted(total, key=lambda row: total[row] / len(detail[row]), reverse=True))
-    fused = np.array([total[row] / len(detail[row]) for row in order.tolist()])
-    return order, fused, detail
 
 
 def _probabilities(scores: NDArray[np.float64], temperature: float, none: float = 0.0) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from rosbags.rosbag2 import Reader
 
 from crossover_ros.bag_reading import OpenBag
 from crossover_ros.bag_topics import Topics
+from crossover_ros.restamping import Restamp, restamper
 
 CLOCK = "/clock"
 NS_PER_S = 1e9
@@ -42,6 +43,7 @@ class PlayOptions:
         wait_s: how long to wait for subscribers; 0 to begin at once.
         awaited: topics by their names in the bag that must have subscribers; empty for ``topics``, or else any.
         start_s, duration_s: part of the bag, in seconds from its begin; ``duration_s`` 0 for all.
+        now: stamps are moved so that the part begins at the moment it is played, by this machine's clock.
     """
 
     rate: float = 1.0
@@ -52,6 +54,7 @@ class PlayOptions:
     awaited: tuple[str, ...] = ()
     start_s: float = 0.0
     duration_s: float = 0.0
+    now: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.rate < 1e3:
@@ -60,6 +63,8 @@ class PlayOptions:
             value = getattr(self, name)
             if not 0.0 <= value < 1e9:
                 raise PlayError(f"{name}: must be zero or more, got {value}")
+        if self.now and (self.rate != 1.0 or self.clock_hz):
+            raise PlayError("now: the machine's own clock has no other rate, and needs no /clock")
 
 
 @dataclass(frozen=True)
@@ -139,15 +144,18 @@ class Player:
 
         self._node, self._bag, self._options = node, bag, options
         self._publishers: dict[str, Any] = {}
+        self._restamp: dict[str, Restamp | None] = {}
         self.skipped: list[str] = []
         for connection in bag.connections:
             name = options.remaps.get(connection.topic, connection.topic)
-            if connection.topic in self._publishers or (options.clock_hz and connection.topic == CLOCK):
+            other_clock = connection.topic == CLOCK and bool(options.clock_hz or options.now)
+            if connection.topic in self._publishers or other_clock:
                 continue
             message_type = find_message(connection.msgtype)
             if message_type is None:
                 self.skipped.append(f"{connection.topic} ({connection.msgtype} is not installed)")
                 continue
+            self._restamp[connection.topic] = restamper(message_type) if options.now else None
             latched = DurabilityPolicy.TRANSIENT_LOCAL if _is_latched(connection) else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=latched)
             self._publishers[connection.topic] = node.create_publisher(message_type, name, qos)
@@ -196,10 +204,14 @@ class Player:
         counts: Counter[str] = Counter()
         wanted = [c for c in self._bag.connections if c.topic in self._publishers]
         began, now_ns, told = time.monotonic(), first_ns, 0.0
+        offset_ns = time.time_ns() - first_ns
         for connection, stamp_ns, data in self._bag.messages(wanted, first_ns, last_ns + 1):
             if not self._sleep_until(began, first_ns, now_ns, stamp_ns, should_stop):
                 break
             now_ns = stamp_ns
+            restamp = self._restamp[connection.topic]
+            if restamp is not None:
+                data = restamp(data, offset_ns)
             try:
                 self._publishers[connection.topic].publish(data)
             except RuntimeError:
@@ -291,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="publish the sensors' topics under the names that the nodes listen to: points, image, odom, ...",
     )
-    for kind in ("image", "points", "scan", "odom"):
+    for kind in ("image", "points", "scan", "odom", "depth"):
         out.add_argument(f"--{kind}", default="", metavar="TOPIC", help=f"with --inputs: the {kind}; default: by type")
     out.add_argument(
         "--wait",
@@ -304,12 +316,13 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--start", type=float, default=0.0, metavar="S", help="begin this long after the bag's begin")
     out.add_argument("--duration", type=float, default=0.0, metavar="S", help="play only so long")
+    out.add_argument("--now", action="store_true", help="move all stamps to the time of playing, as of live sensors")
     return out
 
 
 def _input_names(arguments: argparse.Namespace) -> dict[str, str]:
     """Topics of the bag to names of the nodes; nothing unless asked."""
-    wanted = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom)
+    wanted = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom, arguments.depth)
     if not arguments.inputs:
         named = [kind for kind, topic in vars(wanted).items() if topic]
         if named:
@@ -340,6 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tuple(topic for topic in inputs if not arguments.topics or topic in arguments.topics),
             arguments.start,
             arguments.duration,
+            arguments.now,
         )
         with BagFile(arguments.bag, options.topics) as bag:
             rclpy.init(args=["play", *ros])

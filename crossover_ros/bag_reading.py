@@ -13,8 +13,8 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
-from crossover_ros.bag_topics import TopicError, Topics, choose_topics, node_names
-from crossover_ros.conversions import ConversionError, stamp_ns
+from crossover_ros.bag_topics import TopicError, Topics, choose_topics, depth_camera, node_names
+from crossover_ros.conversions import CameraIntrinsics, ConversionError, read_camera_info, stamp_ns
 from crossover_ros.transform_buffer import TransformBuffer, TransformError
 
 TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
@@ -121,6 +121,7 @@ class Bag(OpenBag):
         try:
             self.transforms, self.bad_transforms = self._read_transforms()
             self.started_ns, self.finished_ns = self._span()
+            self.depth_camera = self._depth_camera()
         except BaseException:
             self.close()
             raise
@@ -165,9 +166,28 @@ class Bag(OpenBag):
                     bad += 1
         return buffer, bad
 
+    def _depth_camera(self) -> CameraIntrinsics | None:
+        """Calibration of the depth images, None where the bag has none.
+
+        Raises:
+            BagError: there are depth images, and what should calibrate them does not.
+        """
+        if not self.topics.depth:
+            return None
+        name = depth_camera(self.topics, self.held)
+        info = self._first(name) if name else None
+        if info is None:
+            raise BagError(
+                f"{self.path}: {self.topics.depth}: no camera_info beside it, and depths mean nothing without"
+            )
+        try:
+            return read_camera_info(info)
+        except ConversionError as error:
+            raise BagError(f"{self.path}: {name}: {error}") from None
+
     def _span(self) -> tuple[int, int]:
-        """Stamps of the first and the last sweep, of images where there is no lidar."""
-        name = self.topics.points or self.topics.scan or self.topics.image
+        """Stamps of the first and the last sweep or depth image, of pictures where there is neither."""
+        name = self.topics.points or self.topics.scan or self.topics.depth or self.topics.image
         connections = [c for c in self._reader.connections if c.topic == name]
         first: int | None = None
         last: tuple[Connection, bytes] | None = None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from crossover_ros.conversions.depth import ENCODINGS as DEPTH_ENCODINGS
 from crossover_ros.conversions.images import ENCODINGS
 
 TYPES: Mapping[str, tuple[str, ...]] = {
@@ -16,6 +17,7 @@ TYPES: Mapping[str, tuple[str, ...]] = {
     "points": ("sensor_msgs/msg/PointCloud2",),
     "scan": ("sensor_msgs/msg/LaserScan",),
     "odom": ("nav_msgs/msg/Odometry",),
+    "depth": ("sensor_msgs/msg/Image",),
 }
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 # Frames of the odometry that is wanted where a bag holds several: those of REP-105.
@@ -37,6 +39,7 @@ class Topics:
     points: str = ""
     scan: str = ""
     odom: str = ""
+    depth: str = ""
 
 
 def choose_topics(held: Mapping[str, str], wanted: Topics, first: First, *, lidar_required: bool = True) -> Topics:
@@ -62,7 +65,8 @@ def choose_topics(held: Mapping[str, str], wanted: Topics, first: First, *, lida
                 raise TopicError(f"{name} is {held[name]}, expected {' or '.join(TYPES[kind])}")
             found[kind] = name
             continue
-        if kind == "scan" and found.get("points"):
+        # One geometry is enough: clouds before scans before depth images.
+        if (kind in ("scan", "depth") and found.get("points")) or (kind == "depth" and found.get("scan")):
             continue
         candidates = _narrowed(
             kind, sorted(topic for topic, type_of in held.items() if type_of in TYPES[kind]), held, first
@@ -71,9 +75,9 @@ def choose_topics(held: Mapping[str, str], wanted: Topics, first: First, *, lida
             raise TopicError(f"several topics for {kind}: {', '.join(candidates)}; choose with --{kind}")
         found[kind] = candidates[0] if candidates else ""
     topics = Topics(**found)
-    if not (topics.points or topics.scan or ("" if lidar_required else topics.image)):
+    if not (topics.points or topics.scan or topics.depth or ("" if lidar_required else topics.image)):
         raise TopicError(
-            f"no lidar topic ({TYPES['points'][0]} or {TYPES['scan'][0]}); "
+            f"no lidar topic ({TYPES['points'][0]} or {TYPES['scan'][0]}) and no depth images; "
             f"topics: {', '.join(f'{t} ({k})' for t, k in sorted(held.items())) or 'none'}"
         )
     return topics
@@ -81,6 +85,10 @@ def choose_topics(held: Mapping[str, str], wanted: Topics, first: First, *, lida
 
 def _narrowed(kind: str, candidates: Sequence[str], held: Mapping[str, str], first: First) -> Sequence[str]:
     """Candidates of a kind without those that only look like it; all of them where nothing tells them apart."""
+    if kind == "depth":
+        return [topic for topic in candidates if _is_depth(first(topic))]
+    if kind == "image":
+        candidates = [topic for topic in candidates if not _is_depth(first(topic))]
     if len(candidates) < 2:
         return candidates
     if kind == "image":
@@ -100,8 +108,18 @@ def _is_picture(message_type: str, message: Any) -> bool:
     return "compressedDepth" not in str(message.format)
 
 
+def _is_depth(message: Any) -> bool:
+    return str(getattr(message, "encoding", "")) in DEPTH_ENCODINGS
+
+
 def _frames(message: Any) -> tuple[str, str]:
     return ("", "") if message is None else (str(message.header.frame_id), str(message.child_frame_id))
+
+
+def depth_camera(topics: Topics, held: Mapping[str, str]) -> str:
+    """Topic of the calibration of the depth images; empty where there is none beside them."""
+    infos = [topic for topic, type_of in held.items() if type_of == CAMERA_INFO]
+    return _camera_info(topics.depth, infos) if topics.depth else ""
 
 
 def node_names(topics: Topics, held: Mapping[str, str]) -> dict[str, str]:
@@ -113,6 +131,10 @@ def node_names(topics: Topics, held: Mapping[str, str]) -> dict[str, str]:
         info = _camera_info(topics.image, [topic for topic, type_of in held.items() if type_of == CAMERA_INFO])
         if info:
             out[info] = "camera_info"
+    info = depth_camera(topics, held)
+    # Pictures and depths of one camera have one calibration, told apart by nothing but its frame.
+    if info and info not in out:
+        out[info] = "depth/camera_info"
     return out
 
 

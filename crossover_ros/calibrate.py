@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from crossover_models.belief_fit import Believed, Furnished
     from crossover_models.building import Building
     from crossover_models.estimate import Retrieval
     from crossover_models.evaluation.buildings.recordings import Recording
     from crossover_models.likelihood_fit import Look
     from crossover_models.observation import SceneEmbedding
     from crossover_models.retrieval import PlaceIndex
+    from crossover_ros.calibrate_belief import Heard
     from crossover_ros.encoder_source import Encoder
 
 DEFAULT_OUT = Path("build/calibration")
-RUNS = 3
+RUNS, BUILDINGS, TWINS = 3, 4, 2
 # How a place is called in a query, besides being described.
 _PHRASES = ("the {}", "near the {}", "I am in the {}")
 
@@ -31,11 +34,16 @@ def add_command(subparsers: Any) -> None:
         "calibrate",
         help="fit what scores of retrieval are worth in nats, on validation buildings",
         description="Drive through simulated validation buildings, compare every look with every place of their maps, "
-        "and fit a weight for each pair of modalities. The weights are for the encoder that made them; the localizer "
-        "finds them in the package, or with --into in another folder.",
+        "and fit a weight for each pair of modalities; then let the belief follow the drives and fit how often "
+        "retrieval errs, what furniture is worth and at which probability a pose is announced (written beside the "
+        "weights). The weights are for the encoder that made them; the localizer finds them in the package.",
     )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"maps and bags, used again ({DEFAULT_OUT})")
     parser.add_argument("--runs", type=int, default=RUNS, help=f"drives through each building ({RUNS})")
+    parser.add_argument(
+        "--buildings", type=int, default=BUILDINGS, help=f"buildings, at most {BUILDINGS} ({BUILDINGS})"
+    )
+    parser.add_argument("--twins", type=int, default=TWINS, help=f"drives through each of two look-alikes ({TWINS})")
     parser.add_argument("--checkpoint", default="", help="of the encoders; the shipped one by default")
     parser.add_argument("--into", type=Path, help="folder for NAME.likelihood.json; default: the package's weights")
     parser.add_argument("--name", default="edge", help="NAME of the file (edge)")
@@ -49,36 +57,62 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
+    from crossover_models.belief_fit import fit_announcement, fit_furniture, fit_outliers
     from crossover_models.encoders import load_encoder
-    from crossover_models.evaluation.validation import ValidationRecorder, plan_validation
+    from crossover_models.evaluation.validation import ValidationRecorder, plan_twins, plan_validation
+    from crossover_models.furniture_field import INDEPENDENT_RAYS, OUTCOMES
     from crossover_models.likelihood import SHIPPED, SUFFIX
     from crossover_models.likelihood_fit import fit_likelihood
+    from crossover_ros.calibrate_belief import drive_belief, embeddings_in, heard_in
 
-    plan = plan_validation(arguments.runs)
+    plan = (*plan_validation(arguments.runs, buildings=arguments.buildings), *plan_twins(arguments.twins))
     torch.set_num_threads(1)
     encoder = load_encoder(arguments.checkpoint, "auto")
     looks: list[Look] = []
+    drives: list[tuple[Recording, list[Heard]]] = []
+    believed: list[Believed] = []
+    furnished: list[Furnished] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("calibrate", total=len(plan))
+        task = bar.add_task("calibrate", total=2 * len(plan))
         recorder = ValidationRecorder(arguments.out, lambda: encoder, lambda text: bar.update(task, description=text))
         written: set[str] = set()
         for planned in plan:
             recording = recorder.recording(planned)
-            bar.update(task, description=f"{planned.name}: looks")
-            looks += looks_of_drive(recording, encoder, planned.name, len(looks))
+            bar.update(task, description=f"{planned.name}: looks", advance=1)
+            heard = heard_in(recording.bag, encoder)
+            drives.append((recording, heard))
+            if planned.building.twins:  # No look at a place is right there and wrong at its twin.
+                continue
+            looks += looks_of_drive(recording, embeddings_in(heard), encoder, planned.name, len(looks))
             if str(planned.building) not in written:
                 written.add(str(planned.building))
                 building = recorder.building(planned.building)
                 looks += looks_of_texts(building, recording.database, encoder, len(looks))
-            bar.advance(task)
-    facts = {
-        "data": "simulated",
-        "buildings": sorted(written),
-        "runs": len(plan),
-        "command": f"crossover calibrate --runs {arguments.runs}",
+        facts: dict[str, Any] = {
+            "data": "simulated",
+            "buildings": list(dict.fromkeys(str(planned.building) for planned in plan)),
+            "runs": len(plan),
+            "command": f"crossover calibrate --runs {arguments.runs} --buildings {arguments.buildings} "
+            f"--twins {arguments.twins}",
+        }
+        fitted = fit_likelihood(looks, encoder.fingerprint, facts)
+        for number, (recording, heard) in enumerate(drives):
+            bar.update(task, description=f"{plan[number].name}: belief", advance=1)
+            poses, slices = drive_belief(recording, heard, encoder, fitted, number)
+            believed += poses
+            # Furniture of look-alikes is alike too.
+            furnished += [] if plan[number].building.twins else slices
+    outliers = fit_outliers(looks, fitted)
+    constants: dict[str, Any] = {
+        "retrieval_outliers": round(outliers, 3),
+        "alike_nats": round(-float(np.log(outliers)), 2),
+        "localized_probability": dict(fit_announcement(believed)),
     }
-    fitted = fit_likelihood(looks, encoder.fingerprint, facts)
+    if furnished:
+        constants["furniture"] = fit_furniture(furnished, OUTCOMES, INDEPENDENT_RAYS)
+        constants["furniture_slices"] = len(furnished)
+    fitted = replace(fitted, facts={**fitted.facts, "belief": constants})
     folder: Path = arguments.into or SHIPPED
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{arguments.name}{SUFFIX}"
@@ -91,15 +125,24 @@ def run(arguments: argparse.Namespace) -> int:
         table.add_row(name, str(fit["looks"]), str(fit["visits"]), *numbers)
     console = Console()
     console.print(table)
+    constant_table = Table(title="constants of the belief, as fitted", title_justify="left")
+    constant_table.add_column("constant")
+    constant_table.add_column("value", justify="right")
+    for name, value in constants.items():
+        constant_table.add_row(name, str(value))
+    console.print(constant_table)
     console.print(f"weights in {path}", markup=False, soft_wrap=True)
     return 0
 
 
-def looks_of_drive(recording: Recording, encoder: Encoder, name: str, first_visit: int) -> Iterator[Look]:
+def looks_of_drive(
+    recording: Recording, embeddings: Sequence[SceneEmbedding], encoder: Encoder, name: str, first_visit: int
+) -> Iterator[Look]:
     """Every look of a drive that would count in a belief, while the robot is in a place of the map.
 
     Args:
-        recording: bag, map and truth.
+        recording: map and truth.
+        embeddings: of its bag, in their order.
         encoder: the map's.
         name: of the drive, in stays' identity.
         first_visit: number of the first stay; following ones count up from it.
@@ -118,7 +161,7 @@ def looks_of_drive(recording: Recording, encoder: Encoder, name: str, first_visi
     rows = {(place.key, place.place_id): k for k, place in enumerate(index.places)}
     looked_at: dict[Any, NDArray[np.float64]] = {}
     visits: dict[Any, int] = {}
-    for embedding in embeddings_of(recording.bag, encoder):
+    for embedding in embeddings:
         found = true_at(true.trajectory, embedding.stamp_ns, breaks)
         if found is None or not len(embedding.vector):
             continue
@@ -184,35 +227,3 @@ def centered_scores(retrieval: Retrieval, rows: dict[Any, int]) -> dict[Any, NDA
             column = out.setdefault(modality, np.full(len(rows), np.nan))
             column[rows[ranked.level, ranked.place_id]] = score
     return {modality: column - np.nanmean(column) for modality, column in out.items()}
-
-
-def embeddings_of(bag_path: Path, encoder: Encoder) -> list[SceneEmbedding]:
-    """All embeddings that a replay of a bag would give the localizer, in their order."""
-    from crossover_models.perception import Perception
-    from crossover_ros.bag_reading import Bag
-    from crossover_ros.replay import Replay
-    from crossover_ros.settings import EncoderNodeSettings
-
-    settings = EncoderNodeSettings()
-    listener = _Listener()
-    with Bag(bag_path) as bag:
-        Replay(Perception(encoder, settings), cast("Any", listener), settings, cast("Any", listener)).run(bag)
-    return listener.taken
-
-
-class _Listener:
-    """Stands where a replay has the localizer and the writer of its record, and keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.taken: list[SceneEmbedding] = []
-        self.last_retrieval = None
-
-    def on_odometry(self, stamp_ns: int, T_odom_base: NDArray[np.float64]) -> None:
-        """Odometry says nothing of looks."""
-
-    def on_embedding(self, embedding: SceneEmbedding) -> None:
-        """Keep it."""
-        self.taken.append(embedding)
-
-    def estimate(self, estimate: object, latency_s: float | None) -> None:
-        """There is none."""

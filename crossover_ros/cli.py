@@ -20,7 +20,7 @@ ROS_COMMANDS = {
 }
 # Commands beside their code, with add_command(subparsers); they import ROS only when they run.
 MODULES = ("crossover_ros.evaluate", "crossover_ros.calibrate", "crossover_ros.demo")
-BENCHMARKS = ("crossover_ros.faults.commands",)
+BENCHMARKS = ("crossover_ros.faults.commands", "crossover_ros.latency.commands")
 
 
 def _list_ros_commands(subparsers: Any) -> None:

@@ -55,6 +55,11 @@ class FallbackEncoder:
         """Identity of weights and settings; the device is no part of it."""
         return self._encoder.fingerprint
 
+    @property
+    def runtime(self) -> str:
+        """What runs the image network, and why."""
+        return str(getattr(self._encoder, "runtime", ""))
+
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         """Views of one place."""
         return self._run(lambda encoder: encoder.encode_images(images))

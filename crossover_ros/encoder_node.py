@@ -18,6 +18,7 @@ from crossover_models.estimate import FailureCategory
 from crossover_models.geometry import Array
 from crossover_models.observation import ImageObservation, ObservationError, PointCloudObservation, SceneEmbedding
 from crossover_models.perception import Perception
+from crossover_models.stage_clock import StageClock
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import embedding_message
 from crossover_ros.encoder_source import EncoderSource
@@ -56,7 +57,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         self._fallback = ""
         self._inputs: list[Any] = []
         self._publisher: Any = None
-        self._worker = Worker("encoder", self._work, self.work_failed)
+        self.clock = StageClock()
+        self._worker = Worker("encoder", self._work, self.work_failed, self.clock)
         transforms = listen(self, lambda text: self.report("transforms_refused", text))
         self._gate = TransformGate(transforms, self._release, self._refuse)
         self.create_timer(POLL_S, lambda: self._gate.poll(time.monotonic()), clock=self.steady)
@@ -74,7 +76,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
         torch.set_num_threads(self.settings.threads)
         encoder = self._source.get(self.settings.checkpoint, self.settings.device)
-        self._perception = Perception(encoder, self.settings)
+        self._perception = Perception(encoder, self.settings, self.clock)
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = self.create_publisher(messages.SceneEmbedding, "scene_embedding", reliable)
         for kind, topic, name, callback in (
@@ -99,7 +101,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
             self._inputs.append(subscription)
-        self.get_logger().info(f"encoders {encoder.fingerprint} ready")
+        runtime = getattr(encoder, "runtime", "")
+        self.get_logger().info(f"encoders {encoder.fingerprint} ready{f'; images: {runtime}' if runtime else ''}")
 
     def go(self) -> None:
         """Start the worker."""
@@ -128,7 +131,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         """Take accumulation settings over with the next sweep; what was accumulated under the old ones is forgotten."""
         if old.accumulation != self.settings.accumulation and self.configured:
             encoder = self._source.get(self.settings.checkpoint, self.settings.device)
-            self._perception = Perception(encoder, self.settings)
+            self._perception = Perception(encoder, self.settings, self.clock)
 
     # -- executor thread -------------------------------------------------------------------------------------------
 
@@ -140,7 +143,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         if now - self._frame_taken_at.get(camera, -float("inf")) < 1.0 / self.settings.max_image_rate_hz:
             return
         self._frame_taken_at[camera] = now
-        self._worker.put(f"{IMAGE}:{camera}", (read, message, self.age_s(conversions.stamp_ns(message))))
+        item = (read, message, self._received(conversions.stamp_ns(message)))
+        self._worker.put(f"{IMAGE}:{camera}", item, self.settings.image_queue)
 
     def _on_camera_info(self, message: Any) -> None:
         self._cameras[conversions.frame_id(message)] = conversions.read_camera_info(message)
@@ -155,7 +159,13 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         elif now - self._cloud_seen_at < SCAN_AFTER_CLOUD_S:
             return
         pairs = ((s.base_frame, frame), (s.odom_frame, s.base_frame))
-        self._gate.put((kind, message, self.age_s(stamp)), pairs, stamp, now, s.transform_timeout_s)
+        self._gate.put((kind, message, self._received(stamp)), pairs, stamp, now, s.transform_timeout_s)
+
+    def _received(self, stamp_ns: int) -> float:
+        """Age (s) of data that have come in, which is what their way here took."""
+        age_s = self.age_s(stamp_ns)
+        self.clock.add("receive", age_s)
+        return age_s
 
     def _release(self, item: Any, transforms: tuple[Array, ...]) -> None:
         kind, message, age_s = item
@@ -174,15 +184,25 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         elif kind == SCAN:
             message, (T_base_sensor, T_odom_base), age_s = items[-1]
             began = time.perf_counter()
-            scan = conversions.read_scan(message, T_base_sensor, T_odom_base)
+            with self.clock.stage("convert"):
+                scan = conversions.read_scan(message, T_base_sensor, T_odom_base)
             if not len(scan.points):
                 text = f"ranges: none of {len(message.ranges)} is between {message.range_min} and {message.range_max} m"
                 raise ObservationError(text)
             self._publish(self._perception.on_scan(scan), age_s, began)
         else:
-            read, message, age_s = items[-1]
+            self._encode_images(self._perception, items)
+
+    def _encode_images(self, perception: Perception, items: Sequence[Any]) -> None:
+        """Encode every frame that waits, each for itself: one that is refused takes no other with it."""
+        for read, message, age_s in items:
             began = time.perf_counter()
-            self._publish(self._perception.on_image(self._rectified(read(message))), age_s, began)
+            try:
+                with self.clock.stage("convert"):
+                    frame = self._rectified(read(message))
+                self._publish(perception.on_image(frame), age_s, began)
+            except Exception as error:
+                self.work_failed(IMAGE, error)
 
     def _rectified(self, observation: ImageObservation) -> ImageObservation:
         if not self.settings.rectify_images:
@@ -206,7 +226,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         began, kept, newest_age_s, usable = time.perf_counter(), False, 0.0, False
         for message, (T_base_sensor, T_odom_base), age_s in items:
             try:
-                sweep = self._sweep(message)
+                with self.clock.stage("convert"):
+                    sweep = self._sweep(message)
                 if sweep.not_finite:
                     self.counters["nan_points"] += sweep.not_finite
                 if not len(sweep.points):
@@ -241,8 +262,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         publisher = self._publisher
         if publisher is None or not self.active:
             return
-        message = embedding_message(embedding, self.settings.base_frame, age_s, self._runtime_s)
-        publisher.publish(message)
+        with self.clock.stage("publish"):
+            publisher.publish(embedding_message(embedding, self.settings.base_frame, age_s, self._runtime_s))
         if self._listener is not None:
             self._listener(embedding, age_s)
         self.counters["embeddings"] += 1
@@ -264,6 +285,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             if self._source.fallback != self._fallback:
                 self._fallback = self._source.fallback
                 self.report("device_fell_back", self._fallback)
+        values |= self.clock.diagnostics()
         values["busy_s"], values["waiting_for_transforms"] = f"{self._worker.busy_s:.3f}", str(len(self._gate))
         if self.failure_text:
             return FailureCategory.NO_SENSOR_DATA, f"not configured: {self.failure_text}", values

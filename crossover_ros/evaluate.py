@@ -61,7 +61,7 @@ def add_command(subparsers: Any) -> None:
         "that are running on simulated time, as evaluate.launch.py does",
     )
     parser.add_argument("--rate", type=_positive, default=1.0, help="speed of --live; 2 is twice as fast (1)")
-    for kind in ("image", "points", "scan", "odom"):
+    for kind in ("image", "points", "scan", "odom", "depth"):
         parser.add_argument(f"--{kind}", default="", metavar="TOPIC", help=f"topic of the {kind}; default: by type")
     parser.set_defaults(run=run)
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     began = time.monotonic()
     settings = node_settings(arguments.params, arguments.set)
-    topics = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom)
+    topics = Topics(arguments.image, arguments.points, arguments.scan, arguments.odom, arguments.depth)
     if arguments.answers is not None:
         return _write_answers(arguments, settings, topics)
     with MapDatabase.open(arguments.database) as database:

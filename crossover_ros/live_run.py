@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossover_models.evaluation.run_record import RunInfo, RunWriter
+from crossover_ros.free_domain import free_domain
 from crossover_ros.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def private_ros_environment() -> dict[str, str]:
     """Settings that keep a run to itself on this machine, unless the user chose a domain."""
     out = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     if "ROS_DOMAIN_ID" not in os.environ:
-        # 0 is everybody's; ports of domains above 101 collide with those of outgoing connections on Linux.
-        out["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+        out["ROS_DOMAIN_ID"] = str(free_domain())
     return out
 
 

@@ -126,6 +126,8 @@ def _spin(nodes: Sequence[str], arguments: argparse.Namespace, source: EncoderSo
             except (KeyboardInterrupt, ExternalShutdownException):
                 break
             except Exception:  # A defect in one callback must not take the others down.
+                if not rclpy.ok():  # A signal fell between two waits: no defect.
+                    break
                 running[0].get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
                 time.sleep(0.1)
     except (KeyboardInterrupt, ExternalShutdownException):  # While the nodes came up.

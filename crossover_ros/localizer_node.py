@@ -18,6 +18,7 @@ from crossover_models.estimate import FailureCategory, LocalizationEstimate, Loc
 from crossover_models.geometry import se2_from_se3
 from crossover_models.localizer import LocalizerError
 from crossover_models.observation import SceneEmbedding, WallSlice
+from crossover_models.stage_clock import StageClock
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import read_embedding, stamped_pose
 from crossover_ros.encoder_source import EncoderSource
@@ -64,7 +65,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self._transform = MapToOdom(self)
         self._pose_ns = 0
         self._outputs = Outputs(self)
-        self.worker = Worker("localizer", self._work, self.work_failed)
+        self.clock = StageClock()
+        self.worker = Worker("localizer", self._work, self.work_failed, self.clock, untimed=(CALL, "odometry"))
         self.worker.start()
         self._requests = Services(self)
         self._goals = RelocalizeAction(self)
@@ -105,10 +107,15 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
             self._inputs.append(self.create_subscription(kind, topic, handler, qos, qos_overriding_options=options))
         levels = ", ".join(f"{key.building_id}/{key.level_id}" for key in self.session.levels)
         self.get_logger().info(f"map {self.session.path} ({self.session.fingerprint}): {levels}")
+        if self.session.unindexed:
+            self.get_logger().warning(
+                f"{', '.join(self.session.unindexed)}: many places and no fresh index, so that all are searched; "
+                f"'crossover map index {self.session.path}' makes one"
+            )
 
     def _open(self, path: str) -> MapSession:
         s = self.settings
-        return open_map(path, s, self._source.fingerprint(s.checkpoint, s.device), self._encode_text)
+        return open_map(path, s, self._source.fingerprint(s.checkpoint, s.device), self._encode_text, self.clock)
 
     def _encode_text(self, text: str) -> Any:
         """Text encoder of the map's own kind; loaded with the first question."""
@@ -225,10 +232,11 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         self.take(read_embedding(message), float(message.age_s))
 
     def take(self, embedding: SceneEmbedding, age_s: float) -> None:
-        """Queue an embedding, from the topic or from the encoder of the same process; the newest of a kind wins."""
+        """Queue an embedding, from the topic or from the encoder of the same process."""
         if self.active:
             self._sensor_age_s = self.age_s(embedding.stamp_ns)
-            self.worker.put(f"embedding:{embedding.modality.value}", embedding)
+            kind = f"embedding:{embedding.modality.value}"
+            self.worker.put(kind, embedding, self.settings.embedding_queue)
 
     def _on_pose(self, message: Any) -> None:
         """A pose stated on initialpose; refused ones are counted and told of."""
@@ -262,7 +270,11 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
                 self._carry(session, stamp_ns, T_odom_base)
             self._track(session)
         else:
-            self._on_embedding(session, items[-1])
+            for embedding in items:
+                try:
+                    self._on_embedding(session, embedding)
+                except Exception as error:  # One that is refused takes no other with it.
+                    self.work_failed(kind, error)
 
     def _carry(self, session: MapSession, stamp_ns: int, T_odom_base: Any) -> None:
         """Hand odometry (3,) to the core and to a search beside it."""
@@ -292,11 +304,12 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         if wall_slice is not None:
             self._wall_slice, self._slice_at = wall_slice, time.monotonic()
             self._slice_ns = embedding.stamp_ns
-        self._publish(session, estimate)
-        retrieval = session.localizer.last_retrieval
-        if retrieval is not None and retrieval is not self._retrieval:
-            self._retrieval = retrieval
-            self._outputs.retrieval(retrieval, session.fingerprint)
+        with self.clock.stage("publish"):
+            self._publish(session, estimate)
+            retrieval = session.localizer.last_retrieval
+            if retrieval is not None and retrieval is not self._retrieval:
+                self._retrieval = retrieval
+                self._outputs.retrieval(retrieval, session.fingerprint)
         self._requests.serve_pending()
         self._goals.on_embedding(embedding)
 
@@ -377,6 +390,7 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
         for kind, count in list(self.worker.dropped.items()):
             self.counters[f"{kind.replace(':', '_')}_dropped"] = count
         values = {"latency_s": f"{self._latency_s:.3f}", "busy_s": f"{self.worker.busy_s:.3f}"}
+        values |= self.clock.diagnostics()
         if self.session is None:
             return FailureCategory.NO_DATABASE, self.why_no_database(), values
         values["database"], values["database_fingerprint"] = self.session.path, self.session.fingerprint

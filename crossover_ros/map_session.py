@@ -8,6 +8,7 @@ from crossover_models.config import LocalizerSettings
 from crossover_models.estimate import LevelKey
 from crossover_models.geometry import Array, se3_from_se2
 from crossover_models.localizer import Localizer, TextEncoder
+from crossover_models.stage_clock import StageClock
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class MapSession:
         encoder_fingerprint: of the encoder that made its embeddings.
         localizer: the core, which has read all it needs.
         frames: (building frame, map frame, T_building_map (4, 4)) of every level, for TF.
+        unindexed: modalities of so many places that an index is worth it, without a fresh one.
     """
 
     path: str
@@ -27,6 +29,7 @@ class MapSession:
     encoder_fingerprint: str
     localizer: Localizer
     frames: tuple[tuple[str, str, Array], ...]
+    unindexed: tuple[str, ...] = ()
 
     @property
     def levels(self) -> tuple[LevelKey, ...]:
@@ -35,7 +38,11 @@ class MapSession:
 
 
 def open_map(
-    path: str, settings: LocalizerSettings, expected_fingerprint: str | None, encode_text: TextEncoder | None
+    path: str,
+    settings: LocalizerSettings,
+    expected_fingerprint: str | None,
+    encode_text: TextEncoder | None,
+    clock: StageClock | None = None,
 ) -> MapSession:
     """Open a database and build the localizer on it.
 
@@ -44,16 +51,19 @@ def open_map(
         settings: of the localizer.
         expected_fingerprint: of the encoder in use, where it is known; databases of others are refused.
         encode_text: encoder of text queries.
+        clock: where the time of each stage is counted.
 
     Raises:
         ValueError: no path, no such database, a broken one, one of another encoder, or without the building wanted.
     """
+    from crossover_models.map_database.place_indexes import large_modalities, open_place_indexes
     from crossover_models.map_database.store import MapDatabase
 
     if not path:
         raise ValueError("database: no path given; set the parameter database or call the service load_database")
     with MapDatabase.open(path, expected_fingerprint) as database:
-        localizer = Localizer(database, settings, encode_text)
+        indexes = open_place_indexes(database)
+        localizer = Localizer(database, settings, encode_text, clock=clock, indexes=indexes)
         frames = tuple(
             (
                 f"building_{level.key.building_id}",
@@ -62,4 +72,5 @@ def open_map(
             )
             for level in database.levels()
         )
-        return MapSession(str(path), database.fingerprint, database.encoder_fingerprint, localizer, frames)
+        unindexed = tuple(modality.value for modality in large_modalities(database) if modality not in indexes)
+        return MapSession(str(path), database.fingerprint, database.encoder_fingerprint, localizer, frames, unindexed)

@@ -53,13 +53,14 @@ def replay_bag(
 
     from crossover_models.evaluation.run_record import RunInfo, RunWriter
     from crossover_models.localizer import Localizer
+    from crossover_models.map_database.place_indexes import open_place_indexes
     from crossover_models.perception import Perception
     from crossover_ros.bag_reading import Bag
     from crossover_ros.replay import Replay
 
     began = time.monotonic() if began is None else began
     with Bag(bag_path, topics, lidar_required=lidar_required) as bag:
-        localizer = Localizer(database, settings.localizer, encoder.encode_text)
+        localizer = Localizer(database, settings.localizer, encoder.encode_text, indexes=open_place_indexes(database))
         end_ns = bag.finished_ns
         if duration_s is not None:
             end_ns = min(end_ns, bag.started_ns + round(duration_s * 1e9))

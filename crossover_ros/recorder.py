@@ -24,6 +24,8 @@ from crossover_ros.conversions.answers import read_hypothesis, read_result, read
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 NS_PER_S = 10**9
+# A busy machine answers within it, or the answer was lost because one end did not know the other yet.
+ANSWER_PATIENCE_S = 5.0
 
 
 class Recorder(Node):
@@ -52,28 +54,35 @@ class Recorder(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
         self.create_subscription(Clock, "/clock", self._on_clock, 10)
         self._relocalize: Any = self.create_client(services.Relocalize, "relocalize")
-        self._states: dict[str, Any] = {
-            name: self.create_client(GetState, f"{name}/get_state") for name in ("encoder", localizer)
-        }
-        self._asked: dict[str, Any] = {}
+        self._states: dict[str, Any] = {name: self._client_of(name) for name in ("encoder", localizer)}
+        self._asked: dict[str, tuple[Any, float]] = {}
 
     # -- waiting for the nodes -------------------------------------------------------------------------------------
 
     def inactive(self) -> list[str]:
         """Names of the lifecycle nodes that have not said that they are active; asks again at each call."""
-        out = []
-        for name, client in self._states.items():
-            future = self._asked.get(name)
-            if future is not None and future.done():
-                result = future.result()
-                if result is not None and result.current_state.id == State.PRIMARY_STATE_ACTIVE:
-                    continue
-                future = None
-            if future is None and client.service_is_ready():
-                future = client.call_async(GetState.Request())
-            self._asked[name] = future
-            out.append(name)
-        return out
+        return [name for name in self._states if not self._is_active(name)]
+
+    def _is_active(self, name: str) -> bool:
+        now = time.monotonic()
+        future, since = self._asked.setdefault(name, (None, now))
+        if future is not None and future.done():
+            result = future.result()
+            if result is not None and result.current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return True
+            future, since = None, now
+        if now - since > ANSWER_PATIENCE_S:
+            # Discovery now and then misses a pair of endpoints for good; a new client is announced anew.
+            self.destroy_client(self._states[name])
+            self._states[name] = self._client_of(name)
+            future, since = None, now
+        if future is None and self._states[name].service_is_ready():
+            future, since = self._states[name].call_async(GetState.Request()), now
+        self._asked[name] = future, since
+        return False
+
+    def _client_of(self, name: str) -> Any:
+        return self.create_client(GetState, f"{name}/get_state")
 
     # -- relocalize ------------------------------------------------------------------------------------------------
 

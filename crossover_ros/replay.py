@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from crossover_models.estimate import RelocalizeRequest
 from crossover_models.evaluation.run_record import RelocalizeEvent, RunWriter
@@ -17,9 +16,11 @@ from crossover_models.perception import Perception
 from crossover_ros.bag_reading import Bag, BagMessage
 from crossover_ros.conversions import (
     ConversionError,
+    Sweep,
     frame_id,
     read_cloud,
     read_compressed_image,
+    read_depth,
     read_image,
     read_odometry,
     read_scan,
@@ -119,7 +120,9 @@ class Replay:
         T_odom_base = bag.transforms.lookup(s.odom_frame, s.base_frame, stamp)
         if entry.kind == "scan":
             return self._perception.on_scan(read_scan(message, T_base_sensor, T_odom_base))
-        return self._cloud(message, stamp, T_base_sensor, T_odom_base)
+        camera = bag.depth_camera if entry.kind == "depth" else None
+        sweep = read_cloud(message) if camera is None else read_depth(message, camera)
+        return self._cloud(sweep, stamp, T_base_sensor, T_odom_base)
 
     def _image(self, entry: BagMessage, stamp: int) -> SceneEmbedding | None:
         camera = frame_id(entry.message)
@@ -128,8 +131,7 @@ class Replay:
         compressed = entry.message_type.endswith("CompressedImage")
         return self._perception.on_image((read_compressed_image if compressed else read_image)(entry.message))
 
-    def _cloud(self, message: Any, stamp: int, T_base_sensor: Array, T_odom_base: Array) -> SceneEmbedding | None:
-        sweep = read_cloud(message)
+    def _cloud(self, sweep: Sweep, stamp: int, T_base_sensor: Array, T_odom_base: Array) -> SceneEmbedding | None:
         if not len(sweep.points):
             raise ObservationError(f"points: all {sweep.not_finite} are not finite")
         self._new_view |= self._perception.accumulate(

@@ -27,6 +27,9 @@ class EncoderNodeSettings(EncoderSettings):
     max_silence_s: float = setting(
         1.0, "encode again after this time although the robot has not moved", unit="s", minimum=0.1
     )
+    image_queue: int = setting(
+        2, "frames of a camera that may wait for the encoder before the oldest is dropped", minimum=1, maximum=100
+    )
     cloud_queue: int = setting(10, "sweeps that may wait for the encoder before the oldest is dropped", minimum=1)
     overload_s: float = setting(2.0, "age of the data at publishing that counts as overload", unit="s", minimum=0.05)
     bond_heartbeat_period: float = setting(
@@ -83,6 +86,12 @@ class LocalizerNodeSettings(LocalizerSettings):
     )
     advised_frame: str = setting(
         "map", "frame_id of the poses for another localizer (publish_tf false)", read_only=True
+    )
+    embedding_queue: int = setting(
+        4,
+        "embeddings of a kind that may wait, for a search to end, before the oldest is dropped",
+        minimum=1,
+        maximum=100,
     )
     relocalize_timeout_s: float = setting(
         10.0, "time that relocalize waits where the request names none", unit="s", minimum=0.1, maximum=600.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import Self
 
 TAIL_LINES = 20
+# Process ids of the children that run.
+_running: set[int] = set()
 
 
 class ChildDied(RuntimeError):
@@ -42,6 +45,10 @@ class Supervised:
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
                 start_new_session=True,
             )
+        _running.add(self._process.pid)
+        # In a session of its own, the child hears nothing of what ends this process: it must end in order.
+        if _may_set_signals() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +83,7 @@ class Supervised:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._ended()
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines of the log."""
@@ -91,4 +99,20 @@ class Supervised:
                 os.killpg(self._process.pid, number)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience_s)
-        return self._process.wait(patience_s)
+        status = self._process.wait(patience_s)
+        self._ended()
+        return status
+
+    def _ended(self) -> None:
+        _running.discard(self._process.pid)
+        if not _running and _may_set_signals() and signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _may_set_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _terminate(number: int, frame: object) -> None:
+    """As Ctrl-C does: whoever started children stops them on the way out."""
+    raise SystemExit(128 + number)

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
+
+from crossover_models.stage_clock import StageClock
 
 # The kind of items that are functions, which somebody may wait for.
 CALL = "call"
@@ -18,13 +20,21 @@ class Worker:
 
     A full queue drops its oldest item and counts it, so that the newest data win when work is slower than data.
     Kinds take turns by the age of their oldest item; a kind is handed over with all that waits, but calls one by one.
-    A failure goes to ``on_error`` and the thread lives on.
+    A failure goes to ``on_error`` and the thread lives on. How long the newest of what is handed over had to wait is
+    counted on ``clock``, but for the kinds ``untimed``.
     """
 
     def __init__(
-        self, name: str, handle: Callable[[str, list[Any]], None], on_error: Callable[[str, Exception], None]
+        self,
+        name: str,
+        handle: Callable[[str, list[Any]], None],
+        on_error: Callable[[str, Exception], None],
+        clock: StageClock | None = None,
+        untimed: Collection[str] = (CALL,),
     ) -> None:
         self._handle, self._on_error = handle, on_error
+        self._untimed = untimed
+        self._clock = clock if clock is not None else StageClock()
         self._queues: dict[str, deque[tuple[float, Any]]] = {}
         self._changed = threading.Condition()
         self._running = False
@@ -84,8 +94,11 @@ class Worker:
                     return
                 kind = min((k for k, queue in self._queues.items() if queue), key=lambda k: self._queues[k][0][0])
                 queue = self._queues[kind]
-                items = [queue.popleft()[1]] if kind == CALL else [item for _, item in self._queues.pop(kind)]
+                taken = [queue.popleft()] if kind == CALL else list(self._queues.pop(kind))
+            items = [item for _, item in taken]
             self._busy_since = time.monotonic()
+            if kind not in self._untimed:
+                self._clock.add("wait", self._busy_since - taken[-1][0])
             try:
                 self._handle(kind, items)
             except Exception as error:  # A bad observation must not end the node; the reporter names it.

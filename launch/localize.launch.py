@@ -18,7 +18,7 @@ from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("crossover_ros"))
 SWITCH = ["true", "false"]
-INPUTS = ("image", "image/compressed", "camera_info", "points", "scan", "odom")
+INPUTS = ("image", "image/compressed", "camera_info", "points", "scan", "depth", "depth/camera_info", "odom")
 OUTPUTS = (
     "scene_embedding",
     "scene_retrieval",

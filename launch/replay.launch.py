@@ -26,7 +26,7 @@ from launch.substitutions import LaunchConfiguration
 from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(get_package_share_directory("crossover_ros"))
-KINDS = ("image", "points", "scan", "odom")
+KINDS = ("image", "points", "scan", "odom", "depth")
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="rosbag2 directory (MCAP, SQLite) or ROS 1 bag"),

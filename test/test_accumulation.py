@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crossover_models.accumulation import CloudAccumulator, scan_slice, wall_slice
+from crossover_models.accumulation import CloudAccumulator, first_in_voxel, scan_slice, wall_slice
 from crossover_models.config import AccumulationSettings
 from crossover_models.geometry import (
     inverse_se3,
@@ -144,3 +144,16 @@ def test_planar_scan_lands_where_the_sensor_points() -> None:
 def test_scan_without_an_increment_is_refused() -> None:
     with pytest.raises(ObservationError, match="angle_increment"):
         scan_slice(0, np.ones(4), 0.0, 0.0, 0.1, 10.0, np.eye(4), np.eye(4))
+
+
+@pytest.mark.parametrize("spread_m", [3.0, 300.0, 3e5])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_first_point_of_each_voxel_is_kept(spread_m: float, dimensions: int) -> None:
+    """Against a dictionary; spreads so wide that cell and index no longer fit into one number, too."""
+    points = np.random.default_rng(0).normal(0.0, spread_m, (4000, dimensions)).astype(np.float32)
+    points[3000:] = points[:1000]
+    first: dict[tuple[int, ...], int] = {}
+    for k, cell in enumerate(np.floor(points / 0.05).astype(np.int64).tolist()):
+        first.setdefault(tuple(cell), k)
+    assert first_in_voxel(points, 0.05).tolist() == sorted(first.values())
+    assert len(first) < len(points)

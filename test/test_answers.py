@@ -16,6 +16,7 @@ from crossover_models.estimate import (
     LevelKey,
     LocalizationEstimate,
     LocalizationState,
+    PlaceProbability,
     RankedPlace,
     Retrieval,
 )
@@ -75,6 +76,22 @@ def test_estimates_survive_the_way_through_the_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(fix.T_map_base, [1.0, 2.0, -3.0], atol=1e-9)
     np.testing.assert_allclose(fix.covariance, COVARIANCE)
     assert not lost.announced and lost.level == B and lost.place_id == "" and lost.probability == 1.0
+
+
+def test_a_guess_is_the_most_probable_place_and_an_announced_pose_is_as_sure_as_its_place(tmp_path: Path) -> None:
+    beside_a_door = replace(hypothesis(A, "K1", 0.4), place_share=0.75)
+    places = (PlaceProbability(B, "K2", 0.5), PlaceProbability(A, "K1", 0.4))
+    guess, fix = (estimate(s, state, beside_a_door) for s, state in ((1.0, "LOST"), (2.0, "LOCALIZED")))
+    events = [EstimateEvent(replace(event.estimate, places=places), 0.0) for event in (guess, fix)]
+    with RunWriter(tmp_path / "run.jsonl", INFO) as writer:
+        for event in events:
+            writer.estimate(event.estimate, event.latency_s)
+    record = read_record(tmp_path / "run.jsonl")
+    assert record.estimates[0].estimate.places == places
+    write_answers(tmp_path, record)
+    first, second = read(tmp_path)
+    assert (first.level, first.place_id, first.probability) == (B, "K2", 0.5)
+    assert (second.level, second.place_id, second.probability) == (A, "K1", pytest.approx(0.3))
 
 
 def test_a_covariance_that_is_none_is_left_out(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ from crossover_ros import conversions
 from crossover_ros.conversions import answers
 
 S = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_map(tmp_path_factory.mktemp("map") / "house.xmap")
-
-
-@pytest.fixture
-def running(house: Path) -> Iterator[House]:
-    with graph(lambda: House(str(house))) as nodes:
-        yield nodes.start()
 
 
 def never_confident(running: House) -> None:

@@ -125,6 +125,20 @@ def test_topics_remaps_and_part_of_the_bag(bag: Path, listener: Graph) -> None:
     assert matched == 1 and dict(report.messages) == {"/points": 5} and not recorded.heard
 
 
+def test_stamps_can_be_moved_to_the_time_of_playing(bag: Path, listener: Graph) -> None:
+    points = Ear(listener.client, PointCloud2, "/points", 100)
+    clock = Ear(listener.client, Clock, "/clock", 100)
+    began = time.time()
+    play(bag, PlayOptions(topics=("/points", "/clock"), wait_s=10.0, awaited=("/points",), now=True))
+    wait_for(lambda: len(points.heard) == 10)
+    stamps = [m.header.stamp.sec + m.header.stamp.nanosec / S for m in points.heard]
+    assert began < stamps[0] < stamps[-1] < time.time()
+    assert np.diff(stamps) == pytest.approx(0.05, abs=1e-6)
+    assert firsts(points) == list(map(float, range(10))) and not clock.heard
+    with pytest.raises(PlayError, match="now: "):
+        PlayOptions(now=True, rate=2.0)
+
+
 def test_a_recorded_clock_is_played_without_our_own(bag: Path, listener: Graph) -> None:
     clock = Ear(listener.client, Clock, "/clock", 100)
     play(bag, PlayOptions(topics=("/clock",), wait_s=10.0))

@@ -37,6 +37,7 @@ from crossover_models.evaluation.buildings.summary import (
     SUMMARY_KEYS,
     TWO_SIGMA_RADIUS,
     auroc,
+    auroc_by_own_word,
     figures,
     plain,
     pooled,
@@ -288,6 +289,25 @@ def test_place_top1_counts_guesses_and_announcements_apart_and_over_time() -> No
     assert [b["instants"] for b in bins] == [25, 25, 25, 25, 1]
 
 
+def test_outside_of_all_places_it_is_right_to_name_none() -> None:
+    run = true_run(seconds=30.0, speed=1.0)
+    nowhere, somewhere = (following(run, 25.0, 30.0, place=place) for place in ("", "east"))
+    assert not judged(run, nowhere).in_place[-1]
+    assert judged(run, nowhere).answer_right[-1] and not judged(run, somewhere).answer_right[-1]
+    assert not judged(run, following(run, 2.0, 8.0, place="")).answer_right[20]
+
+
+def test_auroc_by_own_word_is_what_calibrated_answers_reach() -> None:
+    rng = np.random.default_rng(4)
+    probability = np.round(rng.uniform(0.0, 1.0, 40_000), 2)  # With ties.
+    right = rng.uniform(size=len(probability)) < probability
+    reached = auroc(probability, right)
+    assert reached is not None
+    assert auroc_by_own_word(probability) == pytest.approx(reached, abs=0.01)
+    assert auroc_by_own_word(np.full(9, 0.5)) == 0.5  # Who always says one half ranks nothing.
+    assert auroc_by_own_word(np.ones(9)) is None and auroc_by_own_word(np.zeros(0)) is None
+
+
 def test_auroc_equals_counting_pairs() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -301,6 +321,8 @@ def test_auroc_equals_counting_pairs() -> None:
     found = judged(run, sure)
     reference = plain_auroc(found.probability[found.answer_right], found.probability[~found.answer_right])
     assert figures([found])["auroc"] == pytest.approx(reference)
+    off = found.probability - found.answer_right
+    assert figures([found])["brier"] == pytest.approx(np.nanmean(off**2))
 
 
 def test_bootstrap_equals_a_plain_loop_and_narrows_with_more_runs() -> None:

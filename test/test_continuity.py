@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from planted import asymmetric_plan, other_plan, scan
 
+from crossover_models import continuity
 from crossover_models.continuity import LEAST_RETURNS, seen_before, slice_seen_before
 from crossover_models.geometry import compose_se2
 
@@ -60,3 +61,13 @@ def test_numbers_that_are_none_are_survived() -> None:
     assert slice_seen_before(old, nowhere) == 1.0
     empty = replace(old, points=old.points[:0], origins=old.origins[:0], origin_index=old.origin_index[:0])
     assert slice_seen_before(old, empty) == 1.0
+
+
+def test_cells_are_those_of_plain_rows_in_every_quadrant_and_far_out() -> None:
+    rng = np.random.default_rng(0)
+    far = 0.999 * continuity._FARTHEST_M
+    points = np.concatenate([rng.normal(size=(500, 2)) * 3.0, [[far, -far], [-far, -0.01], [0.0, far], [0.0, 0.0]]])
+    plain = {(float(x), float(y)) for x, y in np.floor(points / continuity._CELL_M)}
+    cells = np.floor(continuity._cells(points) / continuity._CELL_M)
+    assert {(float(x), float(y)) for x, y in cells} == plain and len(cells) == len(plain)
+    assert continuity._cells(np.zeros((0, 2))).shape == (0, 2)

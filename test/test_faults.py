@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or source a ROS environment")
+
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import PointCloud2
 
 from crossover_models.estimate import LevelKey
 from crossover_models.evaluation.trajectory import Trajectory
@@ -21,7 +25,7 @@ from crossover_ros.faults.fuzz import messages
 from crossover_ros.faults.memory import Endurance
 from crossover_ros.faults.recording import Event, Recording
 from crossover_ros.faults.report import Report, faults_table
-from crossover_ros.faults.robot import as_message, planar_scan
+from crossover_ros.faults.robot import Robot, as_message, planar_scan
 from crossover_ros.faults.stand import Answers, Stand
 from crossover_ros.faults.suite import all_cases, chosen
 
@@ -99,6 +103,45 @@ def test_a_replay_has_its_transforms_before_its_data() -> None:
             assert len(read_cloud(entry.message).points)
             assert stamp_ns(entry.message) >= STARTED_NS
     assert kinds.count("points") > 35
+
+
+class Listener:
+    """Stands for a ROS node and all its publishers: keeps (topic, message)."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+
+    def create_publisher(self, _: Any, topic: str, __: Any) -> Any:
+        return SimpleNamespace(publish=lambda message: self.heard.append((topic, message)))
+
+
+def driven(clouds: int, **options: float) -> list[tuple[str, Any]]:
+    """What a robot publishes until it has sent so many clouds."""
+    node = Listener()
+    robot = Robot(node, recording(), **options)  # type: ignore[arg-type]
+    robot.start()
+    deadline_s = time.monotonic() + 20.0
+    while sum(topic == "points" for topic, _ in node.heard) < clouds and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    robot.stop()
+    assert robot.failure is None
+    return node.heard
+
+
+def test_a_faster_robot_sends_its_clock_and_the_stamps_of_its_own_time() -> None:
+    began_ns = time.time_ns()
+    heard = driven(21, rate=20.0)
+    now_ns, seen = 0, 0
+    for topic, message in heard:
+        if topic == "/clock":
+            assert message.clock.sec * S + message.clock.nanosec >= max(now_ns, began_ns)
+            now_ns = message.clock.sec * S + message.clock.nanosec
+        elif topic == "points":
+            stamp = deserialize_message(message, PointCloud2).header.stamp
+            assert stamp.sec * S + stamp.nanosec == now_ns
+            seen += 1
+    assert seen >= 21 and now_ns - began_ns > 7 * S
+    assert all(topic != "/clock" for topic, _ in driven(1))
 
 
 # -- verdicts ------------------------------------------------------------------------------------------------------
@@ -201,6 +244,15 @@ def test_the_report_counts_and_shows_what_was_not_survived() -> None:
     report.endurance = Endurance(3.0, (500.0, 510.0, 512.0), 60.0, 100, 99, 0)
     facts = report.as_json()
     assert (facts["cases"], facts["survived"], facts["fuzz_inputs"], facts["crashes"]) == (3, 2, 0, 0)
+    leaking = Endurance(4.0, (500.0, 560.0, 620.0, 680.0), 48.0, 90, 80, 0)
+    report.node_endurance = {
+        "encoder": Endurance(4.0, (500.0, 501.0, 501.0, 502.0), 48.0, 90, 80, 0),
+        "localizer": leaking,
+    }
+    facts = report.as_json()
+    assert (facts["cases"], facts["survived"]) == (5, 3)
+    assert facts["node_endurance"]["localizer"]["rss_mb"] == [500.0, 560.0, 620.0, 680.0]
+    assert not facts["node_endurance"]["localizer"]["survived"]
     assert faults_table(report.verdicts).row_count == 2
 
 

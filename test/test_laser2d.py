@@ -76,9 +76,10 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def bench(data: Path, every: int = 1) -> dict[str, dict[str, float]]:
+def bench(data: Path, every: int = 1, markdown: Path | None = None) -> dict[str, dict[str, float]]:
     out = data.parent / "out" / "laser2d.json"
-    assert laser2d.run(argparse.Namespace(json=out, data=data, every=every, travel=0, logs=data, seed=0)) == 0
+    asked = {"json": out, "data": data, "every": every, "travel": 0, "logs": data, "seed": 0}
+    assert laser2d.run(argparse.Namespace(**asked, peers="", markdown=markdown)) == 0
     assert not list(out.parent.glob("*.jsonl"))
     result: dict[str, dict[str, float]] = json.loads(out.read_text())
     return result
@@ -109,7 +110,9 @@ def test_toy_scans_are_all_found(data: Path) -> None:
         assert figures["r_0_5"] == figures["r_1m30"] == 1.0 and figures["seconds_per_query"] > 0
         assert figures["n"] == (8 if building == "pooled" else 4)
     assert result["likelihood_field_alone"]["pooled"]["n"] == 8
-    assert bench(data, every=2)["pooled"]["n"] == 4
+    table = data.parent / "tables" / "laser2d.md"
+    assert bench(data, every=2, markdown=table)["pooled"]["n"] == 4
+    assert "| pooled | target |  | >= 0.75 |" in table.read_text() and "Cold starts" not in table.read_text()
 
 
 def test_a_scan_that_sees_nothing_counts_as_a_failure(data: Path) -> None:
@@ -203,3 +206,26 @@ def test_some_real_scans_are_found() -> None:
         fits = tested.register(WallSlice(0, points, np.zeros((1, 2), dtype=np.float32), index, np.zeros(3)))
         errors.append(np.hypot(*(fits[0].T_map_aligned[:2] - query.poses[k, :2])) if fits else np.inf)
     assert np.mean(np.array(errors) < 0.5) >= 0.6
+
+
+def test_tables_show_peers_beside_ours_with_intervals_and_targets() -> None:
+    from crossover_models.evaluation.laser_table import tables_markdown
+    from crossover_models.evaluation.laser_travel import summarize_drives
+
+    row = {"first_fix_m": 2.0, "first_fix_s": 4.0, "right": True, "error_m": 0.1, "error_deg": 1.0, "false_fixes": 0}
+    lost = {**row, "right": False, "error_m": None, "error_deg": None, "false_fixes": 2}
+    drove = {"crossover": {"pooled": summarize_drives([{**row, "cpu_s": 3.0}] * 20)}}
+    drove["amcl"] = {"pooled": summarize_drives([{**row, "cpu_s": 1.0}, {**lost, "cpu_s": 1.0}])}
+    text = tables_markdown({}, {}, drove)
+    assert "| pooled | crossover | 1.000 | 0.84..1.00 | 0 | 2.000 |" in text
+    assert "| pooled | amcl | 0.500 | 0.09..0.91 | 2 |" in text
+    assert "| pooled | target | >= 0.95 |  | 0 |" in text
+
+
+def test_peers_are_named_or_refused() -> None:
+    from crossover_models.evaluation.laser_peers import PEERS
+    from crossover_models.evaluation.laser_travel import peer_names
+
+    assert peer_names("") == () and peer_names("all") == tuple(PEERS) and peer_names("amcl") == ("amcl",)
+    with pytest.raises(ValueError, match="--peers: 'nobody' is not one of"):
+        peer_names("amcl,nobody")

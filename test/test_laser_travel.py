@@ -142,3 +142,34 @@ def test_a_clock_or_odometry_that_leaps_starts_a_new_slice(stamp_s: float, leap_
     accumulator.add(scan(0.0, np.zeros(3), pose))
     assert accumulator.add(scan(0.1, np.array([0.2, 0.0, 0.0]), pose)).scans == 2
     assert accumulator.add(scan(stamp_s, np.array([0.4 + leap_m, 0.0, 0.0]), pose)).scans == 1
+
+
+def test_peers_are_given_the_same_starts_and_one_not_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from crossover_models.config import RegistrationSettings
+    from crossover_models.evaluation import laser_peers
+    from crossover_models.evaluation.laser2d import LaserScans
+    from crossover_models.evaluation.peers_geometry.view import PeerUnavailable
+
+    log, known = toy(tmp_path), np.arange(0, 300, 10)
+    corrected = LaserScans(log.ranges_m[known], way(300)[known], BEARINGS, RANGE_MAX_M)
+    starts = np.unique(laser_travel.draw_starts(log, 3, np.random.default_rng([0, *b"toy"])))
+    drives = laser_travel.Drives(tmp_path, 3, 0, RegistrationSettings(), ("absent", "amcl"))
+    given: list[tuple[str, list[int]]] = []
+
+    def drive_peer(name, building, plan, log, bearings, limit, left, seed):  # type: ignore[no-untyped-def]
+        given.append((name, left))
+        if name == "absent":
+            raise PeerUnavailable("it is not here")
+        for start in left:
+            yield {"start": start}
+
+    monkeypatch.setattr(laser_peers, "drive_peer", drive_peer)
+    # Ours have driven already, and the first of the peer's drives was done before an interruption.
+    done = {("toy", laser_travel.TRAVEL, int(k)) for k in starts} | {("toy", "travel amcl", int(starts[0]))}
+    plan = plan_from_scans(corrected.ranges_m, corrected.poses, BEARINGS, RANGE_MAX_M)
+    rows = list(drives.rows("toy", plan, [corrected], done))
+    assert given == [("absent", starts.tolist()), ("amcl", starts[1:].tolist())]
+    assert [(row["method"], row["query"]) for row in rows] == [("travel amcl", k) for k in starts[1:]]
+    assert "absent: it is not here" in caplog.text

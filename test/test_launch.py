@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from crossover_ros import evaluate
+from crossover_ros import bag_player, evaluate
 from crossover_ros.cli import ROS_COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +91,10 @@ def test_the_bag_launches_declare_what_they_promise_and_run_commands_that_exist(
             c.args[0].value for c in calls(path, "DeclareLaunchArgument") if isinstance(c.args[0], ast.Constant)
         }
         assert declared >= wanted
-        assert 'KINDS = ("image", "points", "scan", "odom")' in text and "DeclareLaunchArgument(kind" in text
+        assert 'KINDS = ("image", "points", "scan", "odom", "depth")' in text and "DeclareLaunchArgument(kind" in text
+        player = {option for action in bag_player.parser()._actions for option in action.option_strings}
+        for options in (set(option_strings("evaluate")), player):
+            assert options >= {f"--{kind}" for kind in ("image", "points", "scan", "odom", "depth")}
     words = [w for c in evaluation_options() for w in c]
     assert set(words) <= set(option_strings("evaluate"))
     assert {"play", "view", "record"} <= set(ROS_COMMANDS)

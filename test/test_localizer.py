@@ -18,6 +18,7 @@ from planted import (
 )
 
 from crossover_models.config import LocalizerSettings
+from crossover_models.continuity import slice_seen_before
 from crossover_models.estimate import (
     FailureCategory,
     LevelKey,
@@ -130,6 +131,65 @@ def test_a_kidnapped_robot_loses_its_pose_and_finds_the_new_one() -> None:
     assert np.hypot(*(estimate.T_map_odom - T_map_odom_before)[:2]) > 1.0
 
 
+def test_data_older_than_all_odometry_at_hand_are_answered_where_the_robot_was_then_and_never_elsewhere() -> None:
+    """An overloaded robot: its newest sweep is half a minute old, and odometry has gone on and forgotten that time."""
+    plan, poses = asymmetric_plan(), drive(START, 6)
+    localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+    assert run(localizer, plan, poses).state == LocalizationState.LOCALIZED
+    seen_ns, odom = round((1.0 + 0.5 * (len(poses) - 1)) * 1e9), compose_se2(ODOM_FROM_MAP, poses[-1])
+    for k in range(300):
+        localizer.on_odometry(seen_ns + (k + 1) * 100_000_000, compose_se2(odom, np.array([0.01 * (k + 1), 0.0, 0.0])))
+    then = localizer.estimate(seen_ns)
+    assert then.stamp_ns == seen_ns and error(then, poses[-1])[0] < 0.1
+    # Between the sweep and what odometry remembers nobody knows; the first moment that is known is answered for.
+    later = localizer.estimate(seen_ns + 1_000_000_000)
+    way_m = (later.stamp_ns - seen_ns) * 1e-9 * 0.1
+    assert 15.0 < (later.stamp_ns - seen_ns) * 1e-9 < 25.0
+    assert error(later, compose_se2(poses[-1], np.array([way_m, 0.0, 0.0])))[0] < 0.1
+
+
+def test_where_odometry_was_lost_the_pose_is_that_of_the_sweep_or_of_the_end_of_the_hole() -> None:
+    """A process that stood still for 0.9 s: odometry of that time is gone, and data of it are still to be answered."""
+    plan, poses = asymmetric_plan(), drive(START, 6)
+    localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+    assert run(localizer, plan, poses).state == LocalizationState.LOCALIZED
+    begun_ns, here = round((1.0 + 0.5 * (len(poses) - 1)) * 1e9), poses[-1]
+
+    def at(k: int) -> NDArray[np.float64]:
+        """Looks to the left and back, ahead again at 0 and 18 (twentieths of a second)."""
+        return compose_se2(here, np.array([0.0, 0.0, 1.2 * np.sin(np.pi * min(max(k, 0), 18) / 18)]))
+
+    for k in [*range(-20, 1), *range(18, 25)]:
+        localizer.on_odometry(begun_ns + k * 50_000_000, compose_se2(ODOM_FROM_MAP, at(k)))
+    picture = localizer.estimate(begun_ns + 9 * 50_000_000)
+    assert picture.stamp_ns == begun_ns + 18 * 50_000_000
+    assert error(picture, at(18))[1] < 0.05
+    stamp_ns = begun_ns + 9 * 50_000_000
+    swept = localizer.on_embedding(
+        lidar_embedding(scan(plan, at(9), compose_se2(ODOM_FROM_MAP, at(9)), stamp_ns, seed=3))
+    )
+    assert swept.stamp_ns == stamp_ns and swept.state == LocalizationState.LOCALIZED
+    assert error(swept, at(9))[1] < 0.05
+
+
+def test_what_odometry_has_not_reached_is_answered_for_the_newest_or_with_the_odometry_of_the_sweep() -> None:
+    """A process that stood still for 3 s: what was sensed meanwhile is taken before the odometry of that time."""
+    plan, poses = asymmetric_plan(), drive(START, 6)
+    localizer = Localizer(PlantedMap({L1: plan}), LocalizerSettings())
+    assert run(localizer, plan, poses).state == LocalizationState.LOCALIZED
+    here, begun_ns = poses[-1], round((1.0 + 0.5 * (len(poses) - 1)) * 1e9)
+    for k in range(-20, 1):
+        localizer.on_odometry(begun_ns + k * 50_000_000, compose_se2(ODOM_FROM_MAP, here))
+    there, stamp_ns = compose_se2(here, np.array([0.9, 0.0, 0.0])), begun_ns + 3_000_000_000
+    picture = localizer.estimate(stamp_ns - 500_000_000)
+    assert picture.stamp_ns == begun_ns and error(picture, here)[0] < 0.1
+    swept = localizer.on_embedding(
+        lidar_embedding(scan(plan, there, compose_se2(ODOM_FROM_MAP, there), stamp_ns, seed=4))
+    )
+    assert swept.stamp_ns == stamp_ns and swept.state == LocalizationState.LOCALIZED
+    assert error(swept, there)[0] < 0.1
+
+
 def localized_in(
     source: PlantedMap, plan: FloorPlan, settings: LocalizerSettings
 ) -> tuple[Localizer, NDArray[np.float64]]:
@@ -197,6 +257,19 @@ def test_after_a_ride_in_a_lift_twin_floors_are_ambiguous_again() -> None:
     assert shares[L1] == pytest.approx(shares[L2], abs=0.2)
 
 
+def test_surroundings_that_change_at_once_and_fit_the_announced_pose_are_no_sign_of_being_carried() -> None:
+    """Odometry that missed a part of a turn: the next look is like none before, and the plan explains it."""
+    plan = asymmetric_plan()
+    localizer, odom = localized_in(PlantedMap({L1: plan, L2: other_plan()}), plan, LocalizerSettings())
+    here = drive(START, 6)[-1]
+    turned = compose_se2(here, np.array([0.0, 0.0, 0.3]))
+    before, after = (scan(plan, pose, odom, 0, seed=4) for pose in (here, turned))
+    assert slice_seen_before(before, after) < LocalizerSettings().belief.continuity_share
+    estimate = see(localizer, plan, turned, odom, 60.0)
+    assert estimate.state == LocalizationState.LOCALIZED
+    assert error(estimate, turned)[0] < 0.15 and error(estimate, turned)[1] < 3.0
+
+
 def test_a_carried_robot_is_searched_everywhere_and_not_where_retrieval_says_only() -> None:
     plan = asymmetric_plan()
     source = PlantedMap({L1: plan, L2: other_plan()})
@@ -253,6 +326,21 @@ def test_a_pose_found_among_retrieved_places_waits_for_a_search_of_everything() 
     later = run(localizer, plan, drive(DISTINCT, 6), first_stamp_s=2.0)
     assert {h.level for h in later.hypotheses[:2]} == {L1, L2}
     assert later.state == LocalizationState.INITIALIZING
+
+
+def test_a_robot_that_stands_is_searched_for_everywhere_with_its_next_slice_and_announced() -> None:
+    plan = asymmetric_plan()
+    source = PlantedMap({L1: plan})
+    localizer = Localizer(source, LocalizerSettings())
+    localizer.on_embedding(SceneEmbedding(1, Modality.IMAGE, source.vector("L1-east"), FINGERPRINT))
+    first = run(localizer, plan, [DISTINCT])
+    assert first.state == LocalizationState.INITIALIZING and first.best is not None and first.best.probability > 0.9
+    second = run(localizer, plan, [DISTINCT], first_stamp_s=2.0)
+    assert second.state == LocalizationState.LOCALIZED
+    # And not again and again: standing on, nothing more is searched or scored.
+    weight = second.best.probability if second.best else 0.0
+    third = run(localizer, plan, [DISTINCT], first_stamp_s=3.0)
+    assert third.best is not None and third.best.probability == weight
 
 
 def test_images_alone_name_places_but_no_pose() -> None:

@@ -176,6 +176,16 @@ def test_poses_are_interpolated_along_the_shorter_turn_and_never_across_a_gap_or
     assert trajectory.at(6 * S) is None
 
 
+def test_a_path_is_cut_where_the_robot_was_carried_or_on_another_level() -> None:
+    stamps = np.array([0.0, 0.1, 0.2, 5.0, 5.1, 5.2, 5.3]) * S
+    poses = np.stack([np.arange(7.0), np.zeros(7), np.zeros(7)], axis=1)
+    levels = (GROUND, GROUND, GROUND, GROUND, UPPER, GROUND, GROUND)
+    trajectory = Trajectory(stamps.astype(np.int64), poses, levels)
+    assert [part[:, 0].tolist() for part in trajectory.parts(GROUND)] == [[0, 1, 2], [3], [5, 6]]
+    assert [part[:, 0].tolist() for part in trajectory.parts(UPPER)] == [[4]]
+    assert trajectory.parts(LevelKey("nowhere", "L9")) == []
+
+
 @given(st.floats(-100, 100), st.floats(-100, 100), st.floats(-10, 10))
 def test_pose_error_is_zero_for_itself_and_a_half_turn_at_most(x: float, y: float, yaw: float) -> None:
     a, b = np.array([x, y, yaw]), np.array([x + 3, y - 4, yaw + np.pi])

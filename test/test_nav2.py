@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,6 @@ from ros_graph import (
     graph,
     pose_of,
     wait_for,
-    write_map,
 )
 
 from crossover_models.estimate import LocalizationState
@@ -45,21 +42,6 @@ from crossover_ros.conversions import answers
 from crossover_ros.encoder_node import EncoderNode
 from crossover_ros.encoder_source import EncoderSource
 from crossover_ros.localizer_node import LocalizerNode
-
-needs_bond = pytest.mark.skipif(find_spec("bond") is None, reason="needs the package bond: run `make setup`")
-needs_set_pose = pytest.mark.skipif(not hasattr(srv, "SetPose"), reason="needs srv/SetPose: run `make setup`")
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_map(tmp_path_factory.mktemp("map") / "house.xmap")
-
-
-@pytest.fixture
-def running(house: Path) -> Iterator[House]:
-    with graph(lambda: House(str(house))) as nodes:
-        yield nodes.start()
-
 
 # -- lifecycle manager ---------------------------------------------------------------------------------------------
 
@@ -118,7 +100,6 @@ class Manager:
         return [m for m in self.ear.heard if m.id == self.name and m.instance_id not in ("manager", "somebody else")]
 
 
-@needs_bond
 def test_the_bond_forms_with_activation_beats_and_ends_with_deactivation(house: Path) -> None:
     with graph(lambda: House(str(house))) as nodes:
         manager = Manager(nodes, "localizer")
@@ -141,7 +122,6 @@ def test_the_bond_forms_with_activation_beats_and_ends_with_deactivation(house: 
         assert again.instance_id != first.instance_id, "another bond"
 
 
-@needs_bond
 def test_a_manager_that_lets_go_is_answered_and_the_node_goes_on(running: House) -> None:
     manager = Manager(running, "localizer")
     wait_for(lambda: running.localizer.bond.partner == "manager", 10.0, lambda: manager.say(True))
@@ -152,7 +132,6 @@ def test_a_manager_that_lets_go_is_answered_and_the_node_goes_on(running: House)
     assert running.lifecycle_state("localizer") == "active"
 
 
-@needs_bond
 def test_a_bond_can_be_left_out(house: Path) -> None:
     with graph(lambda: House(str(house), bond_heartbeat_period=0.0)) as nodes:
         manager = Manager(nodes, "localizer")
@@ -188,7 +167,6 @@ def test_waiting_until_nav2_is_active_ends_when_the_localizer_is_active_localize
         assert nodes.localizer.session is not None and not nodes.odom_to_map()
 
 
-@needs_set_pose
 def test_set_pose_answers_and_initialpose_does_the_same_silently(running: House) -> None:
     def put(frame: str, pose: Any, **zero: Any) -> Any:
         stated = answers.stamped_pose(0, frame, np.asarray(pose, dtype=float), np.zeros((3, 3)))

@@ -80,25 +80,21 @@ class Sensing(Graph):
     def localized(self, since: int = 0) -> bool:
         return any(r.state == LocalizationState.LOCALIZED for r in self.results.heard[since:])
 
-    def step(self) -> None:
-        self.robot.step(0.2)
-
 
 def test_two_processes_with_embeddings_between_them_survive_a_kill(house: Path) -> None:
     with graph(Sensing) as nodes:
         assert nodes.in_executor(nodes.encoder.autostart)
         with process("localizer", "--database", str(house)) as localizer:
             wait_for(lambda: nodes.client.count_subscribers("scene_embedding"), 30.0)
-            wait_for(nodes.localized, 20.0, nodes.step)
+            wait_for(nodes.localized, 20.0, nodes.robot.drive)
             result = nodes.results.last
             assert (result.level_id, result.place_name) == ("L1", "L1-west")
             wait_for(lambda: any(t.child_frame_id == "odom" for m in nodes.transforms.heard for t in m.transforms))
             localizer.kill()
             localizer.wait(10.0)
         heard = len(nodes.results.heard)
-        nodes.robot.pose[0] = 1.5
         with process("localizer", "--database", str(house)) as localizer:
-            wait_for(lambda: nodes.localized(heard), 30.0, nodes.step)
+            wait_for(lambda: nodes.localized(heard), 30.0, nodes.robot.drive)
             status, output = ends(localizer, signal.SIGINT)
             assert status == 0 and "Traceback" not in output, output
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from crossover_models.dataset.scene import View
 from crossover_models.sets.recognizer import GRID, ObjectRecognizer
-from crossover_models.training.recognizer import RecognizerStage, SeenObjects, _shown, area_under_curve
+from crossover_models.training.errors import TrainingError
+from crossover_models.training.recognizer import (
+    RecognizerStage,
+    SeenObjects,
+    _shown,
+    area_under_curve,
+    known_categories,
+)
 
 
 def test_area_under_curve_counts_pairs() -> None:
@@ -56,3 +66,11 @@ def test_it_learns_what_its_cells_show() -> None:
         torch.autograd.backward(loss)
         optimizer.step()
     assert stage.validate()["score"] > max(0.9, before)
+
+
+def test_a_set_with_too_few_objects_is_refused_by_name() -> None:
+    scenes = [SimpleNamespace(objects=[SimpleNamespace(category="chair")] * 3 + [SimpleNamespace(category="")] * 50)]
+    data = SimpleNamespace(folder="rooms", scan_ids=lambda split: ["a"], load=lambda scan, parts: scenes[0])
+    with pytest.raises(TrainingError, match=r"rooms: no category has 20 objects in its training scans \(at most 3\)"):
+        known_categories(data)  # type: ignore[arg-type]
+    assert known_categories(data, least=3) == ("chair",)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from crossover_models.config import RegistrationSettings
 from crossover_models.floor_plan import FREE, OCCUPIED, UNKNOWN, FloorPlan
+from crossover_models.registration import search as module
 from crossover_models.registration.grid import GridStack, SearchGrid, direction_cells
 from crossover_models.registration.likelihood_field import LikelihoodField
 from crossover_models.registration.returns import Returns
@@ -73,6 +74,28 @@ def test_any_height_of_the_pyramid_gives_the_same_answer(height: int) -> None:
     rng = np.random.default_rng(11)
     plans, returns = [random_plan(rng)], random_returns(rng)
     assert_equal(search(plans, returns, pyramid_height=height).branch_and_bound(), search(plans, returns).exhaustive())
+
+
+@pytest.mark.parametrize("side", [8, 24, 1 << 20])
+def test_tiles_of_any_size_hold_every_pose_once(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(13)
+    plans, returns = [random_plan(rng) for _ in range(2)], random_returns(rng)
+    expected = search(plans, returns).exhaustive(margin=0.05)
+    monkeypatch.setattr(module, "TILE_CELLS", side)
+    tiled = search(plans, returns)
+    every = tiled.exhaustive(margin=9.0)
+    poses = len(tiled.headings) * sum(int(grid.free.sum()) for grid in tiled.stack.grids)
+    assert len(every) == len(np.unique(np.c_[every.grid, every.poses], axis=0)) == poses
+    assert_equal(tiled.exhaustive(margin=0.05), expected)
+    assert_equal(tiled.branch_and_bound(margin=0.05), expected)
+
+
+def test_where_nothing_is_allowed_nothing_is_found() -> None:
+    rng = np.random.default_rng(17)
+    plan = random_plan(rng)
+    grid = SearchGrid(LikelihoodField(plan, SETTINGS), SETTINGS, CPU)
+    nowhere = search([plan], random_returns(rng), [np.zeros(grid.shape, dtype=bool)])
+    assert not len(nowhere.branch_and_bound()) and not len(nowhere.exhaustive())
 
 
 def test_fewer_poses_are_scored_than_there_are() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,6 @@ CODE = Relocalize.Result
 SUCCEEDED, CANCELED, ABORTED = GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_map(tmp_path_factory.mktemp("map") / "house.xmap")
-
-
-@pytest.fixture
-def running(house: Path) -> Iterator[House]:
-    with graph(lambda: House(str(house))) as nodes:
-        yield nodes.start()
-
-
 class Goal:
     """A goal that was sent, and what was heard of it."""
 
@@ -59,16 +47,9 @@ class Goal:
         return self.result.result().status, self.result.result().result
 
 
-def step(nodes: House) -> Any:
-    def ahead() -> None:
-        nodes.robot.step(0.2)
-
-    return ahead
-
-
 def test_looks_add_up_with_feedback_until_one_pose_is_certain_and_is_applied(running: House) -> None:
     goal = Goal(running, timeout_s=60.0, apply=True, max_hypotheses=1)
-    status, result = goal.end(step(running), 60.0)
+    status, result = goal.end(running.robot.drive, 60.0)
     assert (status, result.code) == (SUCCEEDED, CODE.OK) and result.success, result.message
     best = answers.read_hypothesis(result.hypotheses[0])
     assert best.level == L1 and len(result.hypotheses) == 1 and result.elapsed_s > 0.0
@@ -82,7 +63,7 @@ def test_looks_add_up_with_feedback_until_one_pose_is_certain_and_is_applied(run
 def test_asking_only_leaves_the_belief_alone(running: House) -> None:
     running.drive_until(LocalizationState.LOCALIZED)
     told = len(running.results.heard)
-    status, result = Goal(running, level_hint="L2", timeout_s=10.0).end(step(running))
+    status, result = Goal(running, level_hint="L2", timeout_s=10.0).end(running.robot.drive)
     assert (status, result.code) == (ABORTED, CODE.UNKNOWN_PLACE) and not result.success
     assert {r.state for r in running.results.heard[told:]} == {LocalizationState.LOCALIZED}
     assert running.results.last.level_id == "L1"
@@ -93,7 +74,7 @@ def test_twins_are_ambiguous_to_the_end(tmp_path: Path) -> None:
     with graph(lambda: House(str(twins))) as nodes:
         nodes.start()
         nodes.encoder.encode_point_cloud = lambda points, colors=None: Code(np.full(32, 32**-0.5, dtype=np.float32))  # type: ignore[method-assign]
-        status, result = Goal(nodes, timeout_s=10.0, apply=True).end(step(nodes))
+        status, result = Goal(nodes, timeout_s=10.0, apply=True).end(nodes.robot.drive)
         assert (status, result.code) == (ABORTED, CODE.AMBIGUOUS) and result.success
         assert {h.level_id for h in result.hypotheses[:2]} == {"L1", "L2"}
         assert not nodes.odom_to_map()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: install the extra `ros`, or source a ROS environment")
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from ros_graph import L1, L2, LATCHED, Ear, House, graph, pose_of, wait_for, write_map
+from ros_graph import L1, L2, LATCHED, Ear, House, pose_of, wait_for
 
 from crossover_models.estimate import LocalizationState
 from crossover_models.geometry import Array, compose_se2, relative_se2, se2_from_se3
@@ -21,17 +19,6 @@ from crossover_ros import conversions
 from crossover_ros.conversions import answers
 
 S = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_map(tmp_path_factory.mktemp("map") / "house.xmap")
-
-
-@pytest.fixture
-def running(house: Path) -> Iterator[House]:
-    with graph(lambda: House(str(house))) as nodes:
-        yield nodes.start()
 
 
 def state_pose(running: House, frame: str, pose: Any) -> None:

@@ -279,7 +279,8 @@ class Watched(House):
         blue = np.zeros((48, 64, 3), dtype=np.uint8)
         blue[..., 2], blue[12:24] = 200, 90
         self.camera.publish(widths(image(blue, "rgb8", stamp_ns=self.robot.now_ns()), 64))
-        self.robot.step(0.1)
+        self.robot.advance(0.1)
+        self.robot.step(0.0)
 
     def close(self) -> None:
         self.server.stop()

@@ -125,7 +125,8 @@ def load_scene(path: Path, parts: Collection[str] | None = None) -> Scene:
     header = _header(path)
     try:
         with safe_open(path, framework="numpy") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys() if _part_of(name) in wanted}  # noqa: SIM118
+            names = [name for name in stream.keys() if _part_of(name) in wanted]  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise SceneError(f"{path}: damaged: {error}") from None
     if parts is None and _content_hash(tensors, header["scene"]) != header["sha256"]:

@@ -6,6 +6,6 @@ from crossover_models.encoders.errors import EncoderError
 from crossover_models.encoders.unified import UnifiedEncoder, load_encoder
 
 if TYPE_CHECKING:
-    from crossover_models.encoders.unified import SceneEncoder as SceneEncoder
+    from crossover_models.encoders.unified import SceneEncoder
 
-__all__ = ["EncoderError", "UnifiedEncoder", "load_encoder"]
+__all__ = ["EncoderError", "SceneEncoder", "UnifiedEncoder", "load_encoder"]

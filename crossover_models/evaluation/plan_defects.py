@@ -63,6 +63,10 @@ DEFECTS: Mapping[str, Defect] = {
 }
 
 
+# What each case has beyond furniture costs the difference to furniture alone.
+BASE = {name: "none" if name in ("none", "furniture") else "furniture" for name in DEFECTS}
+
+
 def add_command(subparsers: Any) -> None:
     """Add the benchmark to an argparse subparsers object."""
     parser = subparsers.add_parser(
@@ -194,16 +198,17 @@ def _print(figures: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     table = Table(
         title="One sweep on a plan with defects (simulated)",
         caption=f"right within {RIGHT_M} m and {RIGHT_DEG:g} deg; median error of those; every case but the first with "
-        "furniture that is not drawn",
+        "furniture that is not drawn; loss: against empty rooms (furniture) or furniture alone (others)",
     )
     table.add_column("defect")
     for cut in SLICES:
-        for column in ("right (%)", "error (m)"):
+        for column in ("right (%)", "loss (%)", "error (m)"):
             table.add_column(f"{cut}: {column}", justify="right")
     table.add_column("n", justify="right")
     for name, by_slice in figures.items():
         cells: list[str] = []
-        for f in by_slice.values():
-            cells += [f"{100 * f['right']:.0f}", "-" if f["error_m"] is None else f"{f['error_m']:.3f}"]
+        for cut, f in by_slice.items():
+            loss = 100 * (figures[BASE[name]][cut]["right"] - f["right"])
+            cells += [f"{100 * f['right']:.0f}", f"{loss:.0f}", "-" if f["error_m"] is None else f"{f['error_m']:.3f}"]
         table.add_row(name, *cells, str(next(iter(by_slice.values()))["n"]))
     Console().print(table)

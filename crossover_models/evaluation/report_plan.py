@@ -83,11 +83,12 @@ def plan_image(plan: FloorPlan) -> NDArray[np.uint8]:
 
 
 def _draw_paths(axes: Axes, judgement: Judgement, level: LevelKey) -> None:
+    # Carried or in a lift, a robot has no path; a line across walls would claim one.
     truth = judgement.truth
-    here = np.array([key == level for key in truth.levels])
-    path = np.where(here[:, None], truth.T_map_base[:, :2], np.nan)
-    if here.any():
-        axes.plot(path[:, 0], path[:, 1], color=INK, linewidth=1.2, alpha=0.75, label="true path", zorder=2)
+    paths = truth.parts(level)
+    for k, path in enumerate(paths):
+        label = "true path" if k == 0 else None
+        axes.plot(path[:, 0], path[:, 1], color=INK, linewidth=1.2, alpha=0.75, label=label, zorder=2)
     for state in ("searching", "lost", "wrong", "right"):
         poses = []
         for j in judgement.estimates:
@@ -108,8 +109,8 @@ def _draw_paths(axes: Axes, judgement: Judgement, level: LevelKey) -> None:
             label=STATE_NAMES[state],
             zorder=1.5 if faint else 3,
         )
-    if here.any():
-        x, y = truth.T_map_base[int(np.argmax(here)), :2]
+    if paths:
+        x, y = paths[0][0, :2]
         axes.scatter(x, y, s=42, marker="o", facecolors="white", edgecolors=INK, zorder=4, label="start")
     for k, call in enumerate(judgement.record.relocalizations):
         found = truth.at(call.stamp_ns)

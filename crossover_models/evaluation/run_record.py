@@ -23,6 +23,7 @@ from crossover_models.estimate import (
     LevelKey,
     LocalizationEstimate,
     LocalizationState,
+    PlaceProbability,
     RankedPlace,
     RelocalizeCode,
     RelocalizeResponse,
@@ -130,6 +131,7 @@ class RunWriter:
                 "scans_accumulated": estimate.scans_accumulated,
                 "runtime_s": estimate.runtime_s,
                 "latency_s": latency_s,
+                "places": [[*p.level, p.place_id, p.probability] for p in estimate.places[:KEPT_HYPOTHESES]],
             },
         )
 
@@ -250,11 +252,12 @@ def _from_hypothesis(hypothesis: Hypothesis) -> list[Any]:
         h.score,
         h.inlier_fraction,
         h.free_space_violation,
+        h.place_share,
     ]
 
 
 def _hypothesis(values: list[Any]) -> Hypothesis:
-    building_id, level_id, place_id, name, pose, triangle, probability, score, inliers, violation = values
+    building_id, level_id, place_id, name, pose, triangle, probability, score, inliers, violation, *more = values
     covariance = np.zeros((3, 3))
     covariance[np.triu_indices(3)] = [_number(v) for v in triangle]
     covariance = covariance + np.triu(covariance, 1).T
@@ -268,6 +271,8 @@ def _hypothesis(values: list[Any]) -> Hypothesis:
         _number(violation),
         place_id,
         name,
+        # Records of before have none.
+        _number(more[0]) if more else 1.0,
     )
 
 
@@ -290,6 +295,7 @@ def _estimate(values: dict[str, Any]) -> EstimateEvent:
         modalities_missing=tuple(Modality(m) for m in values["modalities_missing"]),
         scans_accumulated=int(values["scans_accumulated"]),
         runtime_s=_number(values["runtime_s"]),
+        places=tuple(PlaceProbability(LevelKey(b, k), place, float(p)) for b, k, place, p in values.get("places", ())),
     )
     return EstimateEvent(estimate, None if values["latency_s"] is None else float(values["latency_s"]))
 

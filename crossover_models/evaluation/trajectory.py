@@ -76,6 +76,12 @@ class Trajectory:
         pose = interpolate_se2(self.T_map_base[after - 1], self.T_map_base[after], (stamp_ns - t0) / (t1 - t0))
         return (self.levels[after] if self.levels else None), pose
 
+    def parts(self, level: LevelKey, max_gap_s: float = 0.5) -> list[Array]:
+        """Poses (n, 3) on a level, cut wherever the robot was elsewhere or nothing is known for ``max_gap_s``."""
+        here = np.flatnonzero(np.array([key == level for key in self.levels], dtype=bool))
+        apart = (np.diff(here) > 1) | (np.diff(self.stamps_ns[here]) * 1e-9 > max_gap_s)
+        return [self.T_map_base[part] for part in np.split(here, np.flatnonzero(apart) + 1) if len(part)]
+
     def on_level(self, level: LevelKey) -> Trajectory:
         """The same poses, all said to be on one level."""
         return Trajectory(self.stamps_ns, self.T_map_base, (level,) * len(self))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +27,10 @@ class MasterWriter(Protocol):
     """The master database, as far as publishing needs it; see :class:`crossover_models.fleet.master.Master`."""
 
     def replace_building(self, local: LocalMap, building: LocalBuilding, previous: str) -> int:
-        """Make the building's rows those of ``local``, in one commit; rows that changed. ``previous`` is the encoder of
-        the publication that this one replaces, "" where there is none."""
+        """Make the building's rows those of ``local``, in one commit; rows that changed.
+
+        ``previous`` is the encoder of the publication that this one replaces, "" where there is none.
+        """
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _publish_one(
     if head.interaction:
         written += _put(store, head.interaction, len(local.interaction.encode()), check, local.interaction.encode)
     for entry, level in zip(head.levels, building.levels, strict=True):
-        cost = _put(store, entry.root, entry.size, check, lambda level=level: level_object(local, level))  # type: ignore[misc]
+        cost = _put(store, entry.root, entry.size, check, partial(level_object, local, level))
         written, levels = written + cost, levels + bool(cost)
     rows = None
     if master is not None:

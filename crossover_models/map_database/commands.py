@@ -46,6 +46,10 @@ def add_command(subparsers: Any) -> None:
     info.add_argument("--verify", action="store_true", help="read everything and compare with the fingerprint")
     info.set_defaults(run=run_info)
 
+    index = commands.add_parser("index", help="index a map of very many places, beside it; smaller ones need none")
+    index.add_argument("database", type=Path)
+    index.set_defaults(run=run_index, resumes=True)
+
     show = commands.add_parser("show", help="draw plans, places, doors and furniture")
     show.add_argument("database", type=Path)
     show.add_argument("--out", type=Path, required=True, help="PNG or SVG file to write")
@@ -87,6 +91,7 @@ def run_build(arguments: argparse.Namespace) -> int:
             )  # fmt: skip
         with MapDatabase.open(arguments.out) as database:
             _print_info(database)
+            _index(database)
         return 0
     buildings = []
     for source in arguments.sources:
@@ -107,7 +112,32 @@ def run_build(arguments: argparse.Namespace) -> int:
         build_database(buildings, encoder, arguments.out, lambda place: progress.update(task, advance=1, place=place))
     with MapDatabase.open(arguments.out) as database:
         _print_info(database)
+        _index(database)
     return 0
+
+
+def run_index(arguments: argparse.Namespace) -> int:
+    """Carry out ``crossover map index``."""
+    from crossover_models.map_database.store import MapDatabase
+
+    with MapDatabase.open(arguments.database) as database:
+        if not _index(database):
+            most = max(database.embedding_counts().values(), default=0)
+            print(f"{arguments.database}: {most} places a modality at most are searched exactly; no index is needed")
+    return 0
+
+
+def _index(database: MapDatabase) -> bool:
+    """Write indexes where they are needed, and tell of it."""
+    from rich.console import Console
+
+    from crossover_models.map_database.place_indexes import index_folder, write_place_indexes
+
+    with Console(stderr=True, markup=False).status("index") as status:
+        done = write_place_indexes(database, lambda modality: status.update(f"index {modality.value}"))
+    if done:
+        print(f"{index_folder(database.path)}: {', '.join(modality.value for modality in done)}")
+    return bool(done)
 
 
 def run_info(arguments: argparse.Namespace) -> int:

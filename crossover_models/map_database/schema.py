@@ -63,9 +63,9 @@ CONTENT_TABLES = (
 
 
 def content_fingerprint(connection: Any, encoder_fingerprint: str, interaction: str) -> str:
-    """First 16 hex digits of a SHA-256 over every content row in rowid order, the encoder's fingerprint and how its
-    tokens are compared ("" where it has none).
+    """First 16 hex digits of a SHA-256 over every content row in rowid order.
 
+    The encoder's fingerprint enters, and how its tokens are compared ("" where it has none).
     When and by which version the file was written does not enter: equal content has an equal fingerprint.
     """
     digest = hashlib.sha256(f"{SCHEMA_VERSION} {encoder_fingerprint} {interaction}".encode())

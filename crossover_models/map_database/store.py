@@ -273,6 +273,11 @@ class MapDatabase:
         with self._reading():
             return decode_array(rows[0][0], f"point cloud of {place_id}", "float32", 3) if rows else None
 
+    def embedding_counts(self) -> dict[Modality, int]:
+        """How many places have a code of each modality, over all buildings."""
+        rows = self._rows("SELECT kind, count(*) FROM embeddings GROUP BY kind")
+        return {Modality(kind): int(count) for kind, count in rows}
+
     def embeddings(self, building_id: str, modality: Modality) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """Place ids and their unit vectors (n, D) float32; places without this modality are left out."""
         rows = self._rows(

@@ -62,8 +62,9 @@ def category_by_things(things: Sequence[str]) -> str:
 
 
 def spoken(identifier: str) -> str:
-    """An identifier in words: ``L1_left_consult_rm_3`` -> ``L1 left consult room 3``, ``OfficeChairBlue`` -> ``Office
-    Chair Blue``.
+    """An identifier in words.
+
+    ``L1_left_consult_rm_3`` -> ``L1 left consult room 3``, ``OfficeChairBlue`` -> ``Office Chair Blue``.
     """
     text = re.sub(r"[_\s]+", " ", identifier)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z]{3})(?=\d)", " ", text)

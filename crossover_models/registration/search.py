@@ -28,6 +28,9 @@ CHUNK_ELEMENTS_GPU = 1 << 25
 FIRST_BATCH = 32
 BATCH_NODES = {"cpu": 2048}
 BATCH_NODES_GPU = 1 << 16
+# Windows are looked at in tiles of so many cells a side, at all headings: what a tile reads stays in the cache, where a
+# pass over a large floor for each heading would read all of it anew.
+TILE_CELLS = 256
 # Returns are read in these parts: log-likelihoods are at most 0, so that what some of them sum to bounds the whole.
 PARTS = (0.25, 0.5, 1.0)
 # Rays tested at once for crossing walls.
@@ -115,10 +118,16 @@ class PoseSearch:
 
     def _nodes(self, height: int) -> torch.Tensor:
         """(N, 2) int32 of all windows of 2^height cells that hold an allowed pose, at every heading."""
-        starts = torch.nonzero(self.windows[height]).to(torch.int32).view(1, -1)
+        starts = torch.nonzero(self.windows[height]).view(-1)
+        tiles = starts // self.stack.stride // TILE_CELLS * self.stack.stride + starts % self.stack.stride // TILE_CELLS
+        tiles, order = tiles.sort(stable=True)
+        counts = torch.unique_consecutive(tiles, return_counts=True)[1]
         headings = torch.arange(len(self.headings), dtype=torch.int32, device=self.device).view(-1, 1)
-        size = (len(self.headings), starts.shape[1])
-        return torch.stack([headings.expand(size), starts.expand(size)], dim=-1).view(-1, 2)
+        parts = []
+        for part in torch.split(starts[order].to(torch.int32), counts.tolist()):
+            size = (len(self.headings), len(part))
+            parts.append(torch.stack([headings.expand(size), part.expand(size)], dim=-1).view(-1, 2))
+        return torch.cat(parts) if parts else torch.empty((0, 2), dtype=torch.int32, device=self.device)
 
     def _gather(self, source: torch.Tensor, offsets: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
         """(N, P) values of ``source`` under each node's turned points; ``offsets`` is (headings, P)."""

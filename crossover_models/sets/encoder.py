@@ -98,6 +98,12 @@ class SetsEncoder:
         """D of the vectors."""
         return self.profile.embedding_dim
 
+    @property
+    def runtime(self) -> str:
+        """What runs the image network, and why; measured when it is first asked for."""
+        choice = getattr(self._image, "choice", None)
+        return choice.sentence() if choice is not None else "torch"
+
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> Code:
         """Views of one place, each (H, W, 3) uint8 RGB of any size -> code without layout; one view is enough.
 
@@ -254,7 +260,9 @@ def open_sets_encoder(path: Path, device: str = "cpu") -> SetsEncoder:
         EncoderError: whatever is wrong with the checkpoint; or it is not the one that its description names.
     """
     model, about = load_model(path)
-    encoder = SetsEncoder(model, EfficientNetLite0(device), MiniLM(device), str(about.get("name", "edge")), device)
+    encoder = SetsEncoder(
+        model, EfficientNetLite0(device, live=True), MiniLM(device), str(about.get("name", "edge")), device
+    )
     described = about.get("fingerprint")
     if described is not None and described != encoder.fingerprint:
         raise EncoderError(f"{path}: fingerprint {encoder.fingerprint} is not the {described} that its .json describes")

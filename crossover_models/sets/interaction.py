@@ -6,7 +6,7 @@ A map keeps this beside its codes, so that whoever searches it needs neither wei
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
@@ -150,19 +150,41 @@ class Interaction:
         Raises:
             InteractionError: tokens of another length than this interaction's.
         """
+        return self.scores_each(query, query_modality, [(vectors, tokens, modality)])[0]
+
+    def scores_each(
+        self,
+        query: Code | PreparedQuery,
+        query_modality: Modality,
+        groups: Sequence[tuple[Array, NDArray[np.int8], Modality]],
+    ) -> list[Array]:
+        """:meth:`scores` of several groups (vectors, tokens, modality), whose layouts are compared all at once.
+
+        Raises:
+            InteractionError: tokens of another length than this interaction's.
+        """
         asked = query if isinstance(query, PreparedQuery) else self.prepared(query)
-        pair = self.pairs[query_modality, modality]
-        total = np.float32(pair.scale) * (vectors @ asked.vector)
-        for start in range(0, len(tokens), _AT_ONCE):
-            rows = slice(start, start + _AT_ONCE)
-            logits, colors, layouts = self._unpacked(tokens[rows])
-            if len(self.rates):
-                total[rows] += np.float32(pair.trust) * (self._ratios(asked.logits, logits) @ self.weights)
-            if asked.positions is not None and layouts is not None:
-                total[rows] += np.float32(pair.gain) * layout_scores(asked.positions, layouts)
-            if asked.colors is not None and colors is not None:
-                total[rows] += np.float32(pair.tint) * (colors @ asked.colors)
-        return np.asarray(total, dtype=np.float32)
+        totals, layouts, rows_of = [], [], []
+        for number, (vectors, tokens, modality) in enumerate(groups):
+            pair = self.pairs[query_modality, modality]
+            total = np.float32(pair.scale) * (vectors @ asked.vector)
+            totals.append(total)
+            for start in range(0, len(tokens), _AT_ONCE):
+                rows = slice(start, start + _AT_ONCE)
+                logits, colors, laid = self._unpacked(tokens[rows])
+                if len(self.rates):
+                    total[rows] += np.float32(pair.trust) * (self._ratios(asked.logits, logits) @ self.weights)
+                if asked.colors is not None and colors is not None:
+                    total[rows] += np.float32(pair.tint) * (colors @ asked.colors)
+                if asked.positions is None or laid is None:
+                    continue
+                layouts.append(laid)
+                rows_of.append((number, rows, np.float32(pair.gain)))
+                if sum(map(len, layouts)) >= _AT_ONCE:
+                    _add_layouts(totals, asked.positions, layouts, rows_of)
+        if asked.positions is not None and layouts:
+            _add_layouts(totals, asked.positions, layouts, rows_of)
+        return [np.asarray(total, dtype=np.float32) for total in totals]
 
     def _unpacked(self, tokens: NDArray[np.int8]) -> tuple[Array, Array | None, Array | None]:
         try:
@@ -227,17 +249,31 @@ def layout_positions(layout: Array, reach: int) -> Array:
 
     The query is moved instead of the gallery: that is done once, and one product compares it with all others.
     """
-    side = layout.shape[1]
+    side, at = layout.shape[1], (2 * reach + 1) ** 2
     padded = np.pad(layout, ((0, 0), (reach, reach), (reach, reach)))
-    moved = [
-        np.rot90(padded[:, dy : dy + side, dx : dx + side], turn, axes=(1, 2)).reshape(-1)
-        for turn in range(4)
-        for dy in range(2 * reach + 1)
-        for dx in range(2 * reach + 1)
-    ]
-    return np.stack(moved)
+    out = np.empty((4 * at, layout.size), dtype=layout.dtype)
+    for turn in range(4):
+        turned = np.ascontiguousarray(np.rot90(padded, turn, axes=(1, 2)))
+        windows = np.lib.stride_tricks.sliding_window_view(turned, (side, side), axis=(1, 2))
+        out[turn * at : (turn + 1) * at].reshape(2 * reach + 1, 2 * reach + 1, *layout.shape)[:] = np.moveaxis(
+            windows, 0, 2
+        )
+    return out
 
 
 def layout_scores(positions: Array, gallery: Array) -> Array:
     """Largest correlation (n,) of a layout's positions with other layouts (n, C, S, S)."""
-    return np.asarray((gallery.reshape(len(gallery), -1) @ positions.T).max(axis=1), dtype=np.float32)
+    return np.asarray((positions @ gallery.reshape(len(gallery), -1).T).max(axis=0), dtype=np.float32)
+
+
+def _add_layouts(
+    totals: Sequence[Array], positions: Array, layouts: list[Array], rows_of: list[tuple[int, slice, np.float32]]
+) -> None:
+    """Add what layouts say to the rows of the groups they are of, and forget them."""
+    scores = layout_scores(positions, np.concatenate(layouts))
+    start = 0
+    for layout, (number, rows, gain) in zip(layouts, rows_of, strict=True):
+        totals[number][rows] += gain * scores[start : start + len(layout)]
+        start += len(layout)
+    layouts.clear()
+    rows_of.clear()

@@ -28,9 +28,10 @@ def pair_index(query: str, gallery: str) -> int:
 
 
 class ScoreNetwork(nn.Module):
-    """score = scale <v, w> + sum over attributes of their log-likelihood ratios, weighted + gain layout correlation
-    + tint <c, d> of colors.
+    """How well two codes fit.
 
+    score = scale <v, w> + sum over attributes of their log-likelihood ratios, weighted + gain layout correlation
+    + tint <c, d> of colors.
     The scale is CrossOver's inverse temperature, learned and kept below 100; weights are positive.
     """
 

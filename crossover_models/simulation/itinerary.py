@@ -241,8 +241,9 @@ def _other_level(
 
 
 def _lift_spot(here: MetLevel, there: MetLevel) -> NDArray[np.float64]:
-    """Where to stand for a lift, (2,) in the map frame: the spot nearest to the cabin at which the robot fits on both
-    levels, so that it arrives where it left.
+    """Where to stand for a lift, (2,) in the map frame.
+
+    The spot nearest to the cabin at which the robot fits on both levels, so that it arrives where it left.
 
     Raises:
         NoRoute: no lift of the one level stands where the other has one, or the robot fits at none of them on both.

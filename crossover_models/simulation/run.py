@@ -309,20 +309,22 @@ class _Recorder:
             [(self.T_base_lidar, "base_link", LIDAR_FRAME), (self.T_base_camera, "base_link", CAMERA_FRAME)],
         )
         s = self.settings
-        kinds: list[tuple[float, Callable[[float, int], None]]] = [
-            (s.clock_hz, lambda _, stamp: self.bag.write_clock(stamp)),
-            (s.odom_hz, self._odometry),
+        kinds: list[tuple[float, float, Callable[[float, int], None]]] = [
+            (s.clock_hz, 0.0, lambda _, stamp: self.bag.write_clock(stamp)),
+            (s.odom_hz, 0.0, self._odometry),
         ]
         if s.lidar:
-            kinds.append((s.lidar_hz, self._sweep))
+            kinds.append((s.lidar_hz, 0.0, self._sweep))
         if s.camera:
-            kinds.append((s.camera_hz, self._picture))
+            kinds.append((s.camera_hz, s.camera_phase_s, self._picture))
         # Clock before odometry before sensors at equal stamps, as a receiver would like them.
         events = sorted(
-            (k / hz, order) for order, (hz, _) in enumerate(kinds) for k in range(int(s.duration_s * hz) + 1)
+            (first_s + k / hz, order)
+            for order, (hz, first_s, _) in enumerate(kinds)
+            for k in range(int((s.duration_s - first_s) * hz) + 1)
         )
         for time_s, order in events:
-            kinds[order][1](time_s, START_NS + round(time_s * 1e9))
+            kinds[order][-1](time_s, START_NS + round(time_s * 1e9))
             if progress is not None and order > 0:
                 progress(time_s)
 

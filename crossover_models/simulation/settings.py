@@ -22,6 +22,7 @@ class RunSettings(Settings):
     camera: bool = setting(True, "write /camera/image_raw and /camera/camera_info")
     lidar_hz: float = setting(10.0, "sweeps a second", unit="Hz", minimum=0.1, maximum=50.0)
     camera_hz: float = setting(3.0, "pictures a second", unit="Hz", minimum=0.1, maximum=50.0)
+    camera_phase_s: float = setting(0.0, "time of the first picture", unit="s", minimum=0.0, maximum=10.0)
     odom_hz: float = setting(20.0, "odometry and transforms a second", unit="Hz", minimum=1.0, maximum=100.0)
     clock_hz: float = setting(50.0, "/clock a second", unit="Hz", minimum=1.0, maximum=100.0)
     lidar_azimuths: int = setting(360, "lidar columns a turn", minimum=16, maximum=4096)

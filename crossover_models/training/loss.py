@@ -38,6 +38,7 @@ def directed_rows(
         has_query: (B,) bool.
         has_gallery: (B,) bool.
         scale: inverse temperature.
+        columns: whether absent gallery items are masked.
     """
     both = has_query & has_gallery
     logits = scale * query @ gallery.T

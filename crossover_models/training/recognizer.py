@@ -17,6 +17,7 @@ from crossover_models.dataset.scene import View
 from crossover_models.dataset.store import DataSet
 from crossover_models.encoders.efficientnet import EfficientNetLite0
 from crossover_models.sets.recognizer import GRID, ObjectRecognizer
+from crossover_models.training.errors import TrainingError
 
 LEAST_OBJECTS = 20
 """Categories with fewer objects in the training split are not told apart."""
@@ -43,9 +44,17 @@ class SeenObjects:
 
 
 def known_categories(data: DataSet, least: int = LEAST_OBJECTS) -> tuple[str, ...]:
-    """Categories that the training split has often enough, the most frequent first."""
+    """Categories that the training split has often enough, the most frequent first.
+
+    Raises:
+        TrainingError: there is none.
+    """
     counts = Counter(thing.category for scan in data.scan_ids("train") for thing in data.load(scan, parts=()).objects)
-    return tuple(name for name, count in counts.most_common() if count >= least and name)
+    found = tuple(name for name, count in counts.most_common() if count >= least and name)
+    if not found:
+        most = max((count for name, count in counts.items() if name), default=0)
+        raise TrainingError(f"{data.folder}: no category has {least} objects in its training scans (at most {most})")
+    return found
 
 
 def seen_objects(

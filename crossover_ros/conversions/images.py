@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossover_models.observation import ImageObservation
-from crossover_models.picture_bytes import MAX_PIXELS as MAX_PIXELS
 from crossover_models.picture_bytes import PictureError, check_picture
 from crossover_ros.conversions.headers import ConversionError, frame_id, stamp_ns
 

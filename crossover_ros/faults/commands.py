@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from crossover_ros.faults.report import Report
 
-PARTS = ("live", "fuzz", "memory")
+PARTS = ("live", "fuzz", "memory", "node-memory")
 RUN_S, TOLD_S = 40.0, 40.0
 SHORT_MINUTES, LONG_MINUTES = 3.0, 60.0
 LONG_FUZZ = 10.0
@@ -27,8 +27,9 @@ def add_command(benchmarks: Any) -> None:
         help="break sensors, transforms, files and processes, and count what the nodes survive",
         description="Runs both nodes as processes over DDS with simulated sensors, breaks something, and checks that "
         "they live, answer, say what is wrong, announce no wrong pose, and work again afterwards; has mutated inputs "
-        "read by everything that reads what others wrote; and replays for long with an eye on memory. Limits of time "
-        "assume a machine that is not busy with other work. Exit status 1 if anything was not survived.",
+        "read by everything that reads what others wrote; and replays for long, through the core and through the "
+        "nodes, with an eye on memory. Limits of time assume a machine that is not busy with other work. Exit status "
+        "1 if anything was not survived.",
     )
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     parser.add_argument(
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     noted = Console(stderr=True)
     with Progress(*columns, console=noted, disable=not noted.is_terminal) as progress:
-        if {"live", "memory"} & set(arguments.parts):
+        if {"live", "memory", "node-memory"} & set(arguments.parts):
             _prepare(arguments, progress)
         if "live" in arguments.parts:
             _live(arguments, report, progress, noted)
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
             _fuzz(arguments, report, progress, noted)
         if "memory" in arguments.parts:
             _memory(arguments, report, progress)
+        if "node-memory" in arguments.parts:
+            _node_memory(arguments, report, progress)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     if report.verdicts:
@@ -79,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
                 console.print(f"{crash.target} {crash.index}: {crash.error}; again: {crash.repeat}", markup=False)
     if report.endurance is not None:
         console.print(endurance_line(report.endurance), markup=False)
+    for name, endurance in report.node_endurance.items():
+        console.print(endurance_line(endurance, f"the node {name}"), markup=False)
     console.print(
         f"{report.survived} of {report.cases} faults survived, {report.crashes} crashes of {report.fuzz_inputs:,} "
         f"mutated inputs (load average {os.getloadavg()[0]:.1f}): {arguments.json}",
@@ -93,7 +98,8 @@ def _prepare(arguments: argparse.Namespace, progress: Progress) -> None:
     from crossover_ros.demo_steps import DemoOptions, make_map, make_run
 
     encoder = load_encoder("", "cpu")
-    for folder, seed in (("own", arguments.seed), ("other", arguments.seed + 5)):
+    others = (("other", arguments.seed + 5),) if "live" in arguments.parts else ()
+    for folder, seed in (("own", arguments.seed), *others):
         path = arguments.out / folder
         path.mkdir(parents=True, exist_ok=True)
         options = DemoOptions(path, seed, RUN_S, levels=1, rooms_per_level=5, views=3)
@@ -167,4 +173,21 @@ def _memory(arguments: argparse.Namespace, report: Report, progress: Progress) -
         folder / MAP,
         minutes,
         lambda minute, mb: progress.update(task, completed=minute, description=f"replay, {mb:.0f} MB"),
+    )
+
+
+def _node_memory(arguments: argparse.Namespace, report: Report, progress: Progress) -> None:
+    from crossover_ros.demo_steps import MAP, RUN
+    from crossover_ros.faults.live_endurance import endure_live
+    from crossover_ros.faults.recording import Recording
+
+    minutes = arguments.minutes or (LONG_MINUTES if arguments.long else SHORT_MINUTES)
+    task = progress.add_task("accelerated replay, nodes (min)", total=minutes)
+    folder = arguments.out / "own"
+    report.node_endurance = endure_live(
+        arguments.out / "lasting",
+        folder / MAP,
+        Recording.open(folder / RUN, TOLD_S),
+        minutes,
+        lambda minute, mb: progress.update(task, completed=minute, description=f"nodes, {mb:.0f} MB"),
     )

@@ -27,18 +27,21 @@ class Report:
     verdicts: list[Verdict] = field(default_factory=list)
     fuzzed: list[Outcome] = field(default_factory=list)
     endurance: Endurance | None = None
+    node_endurance: dict[str, Endurance] = field(default_factory=dict)
     rss_mb: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def cases(self) -> int:
-        """Live faults, and the endurance run."""
-        return len(self.verdicts) + (self.endurance is not None)
+        """Live faults, and the endurance runs: of the core, and of each node."""
+        return len(self.verdicts) + len(self._lasting())
 
     @property
     def survived(self) -> int:
         """Of those."""
-        lasting = self.endurance is not None and self.endurance.survived
-        return sum(verdict.survived for verdict in self.verdicts) + lasting
+        return sum(v.survived for v in self.verdicts) + sum(e.survived for e in self._lasting())
+
+    def _lasting(self) -> list[Endurance]:
+        return [*([self.endurance] if self.endurance is not None else []), *self.node_endurance.values()]
 
     @property
     def fuzz_inputs(self) -> int:
@@ -87,19 +90,25 @@ class Report:
             ],
         }
         if self.endurance is not None:
-            e = self.endurance
-            out["endurance"] = {
-                "minutes": e.minutes,
-                "wall_s": e.wall_s,
-                "rss_mb": list(e.rss_mb),
-                "growth_mb": round(e.growth_mb, 1),
-                "estimates": e.estimates,
-                "localized": e.localized,
-                "false_fixes": e.false_fixes,
-                "survived": e.survived,
-                "problem": e.problem,
-            }
+            out["endurance"] = _endurance_facts(self.endurance)
+        if self.node_endurance:
+            out["node_endurance"] = {name: _endurance_facts(e) for name, e in self.node_endurance.items()}
         return out
+
+
+def _endurance_facts(e: Endurance) -> dict[str, Any]:
+    """Plain values; memory in MB, one value a minute of robot time."""
+    return {
+        "minutes": e.minutes,
+        "wall_s": e.wall_s,
+        "rss_mb": list(e.rss_mb),
+        "growth_mb": round(e.growth_mb, 1),
+        "estimates": e.estimates,
+        "localized": e.localized,
+        "false_fixes": e.false_fixes,
+        "survived": e.survived,
+        "problem": e.problem,
+    }
 
 
 def faults_table(verdicts: Sequence[Verdict]) -> Table:
@@ -140,14 +149,14 @@ def fuzz_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def endurance_line(endurance: Endurance) -> str:
+def endurance_line(endurance: Endurance, through: str = "the core") -> str:
     """One sentence."""
     if endurance.problem:
-        return f"accelerated replay: {endurance.problem}"
+        return f"accelerated replay through {through}: {endurance.problem}"
     memory = f"{endurance.rss_mb[0]:.0f} MB after a minute, {endurance.rss_mb[-1]:.0f} MB at the end"
     flat = "flat" if endurance.survived else "NOT flat, or not localized"
     return (
-        f"accelerated replay of {endurance.minutes:g} min in {endurance.wall_s:.0f} s: {memory}, "
+        f"accelerated replay of {endurance.minutes:g} min through {through} in {endurance.wall_s:.0f} s: {memory}, "
         f"{endurance.growth_mb:+.1f} MB after the warm-up ({flat}); {endurance.localized} of {endurance.estimates} "
         f"estimates localized, {endurance.false_fixes} false"
     )

@@ -62,6 +62,7 @@ class Stand:
         other: another building's map by the same encoders.
         recording: what the robot drives.
         commands: of the processes by name; the shipped nodes where nothing is given.
+        rate: how much faster than the wall's the robot's time runs; the nodes take time from /clock unless it is 1.
     """
 
     def __init__(
@@ -71,14 +72,16 @@ class Stand:
         other: Path,
         recording: Recording,
         commands: Mapping[str, Sequence[str]] | None = None,
+        rate: float = 1.0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.source, self.other = folder, database, other
         self.database = folder / "map.xmap"
         shutil.copyfile(database, self.database)
         (folder / STARVED).unlink(missing_ok=True)
-        self._recording = recording
-        self._commands = dict(commands) if commands is not None else node_commands(self.database, folder / STARVED)
+        self._recording, self._rate = recording, rate
+        shipped = node_commands(self.database, folder / STARVED, simulated_time=rate != 1.0)
+        self._commands = dict(commands) if commands is not None else shipped
         self._processes: dict[str, Supervised] = {}
         self._starts = 0
         self.answers = Answers()
@@ -88,7 +91,7 @@ class Stand:
         use_large_data_transport()
         rclpy.init(args=["crossover"], signal_handler_options=SignalHandlerOptions.NO)
         self._publisher = rclpy.create_node("fault_robot")
-        self.robot = Robot(self._publisher, self._recording)
+        self.robot = Robot(self._publisher, self._recording, self._rate)
         self.witness = Witness(self.robot.truth)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.witness)
@@ -195,10 +198,10 @@ def replace_file(source: Path, target: Path) -> None:
     partial.replace(target)
 
 
-def node_commands(database: Path, starved: Path) -> dict[str, list[str]]:
+def node_commands(database: Path, starved: Path, simulated_time: bool = False) -> dict[str, list[str]]:
     """Commands of the shipped nodes, each in a process of its own; the encoder on a pretended accelerator."""
     python = [sys.executable, "-m"]
-    fast = ["-p", f"diagnostics_period_s:={DIAGNOSTICS_PERIOD_S}"]
+    fast = ["-p", f"diagnostics_period_s:={DIAGNOSTICS_PERIOD_S}", "-p", f"use_sim_time:={str(simulated_time).lower()}"]
     # Best effort would lose the 120 MB of a cloud on the way, and the node would never meet it.
     whole = ["-p", "qos_overrides./points.subscription.reliability:=reliable"]
     return {

@@ -154,7 +154,7 @@ def poses() -> tuple[Case, ...]:
             "stated pose",
             "frame of no level",
             _state(lambda _: None),
-            (r"last_fault: initialpose: header\.frame_id: map_nowhere_L1 is not a map frame",),
+            (r"last_fault: initialpose: header\.frame_id: 'map_nowhere_L1' is not a map frame",),
         ),
         Case(
             "initialpose: infinite",

@@ -62,6 +62,7 @@ def spread_views(T_world_camera: NDArray[np.float64], count: int) -> list[int]:
 
     Args:
         T_world_camera: (N, 4, 4), all of them poses.
+        count: how many are wanted.
     """
     if len(T_world_camera) <= count:
         return list(range(len(T_world_camera)))

@@ -66,8 +66,9 @@ class Answer:
 def write_answers(folder: Path, record: RunRecord) -> int:
     """Write a run's estimates as the two files and return how many poses were announced.
 
-    Of several estimates with one stamp the last one counts. Where there is no pose at all (a robot without lidar), the
-    place is that of the newest retrieval up to the stamp.
+    Of several estimates with one stamp the last one counts. With an announced pose, the probability is that of the pose
+    and of its place; else the most probable place is named, with its own. Where nothing is believed yet, the place is
+    that of the newest retrieval up to the stamp.
     """
     newest = {event.estimate.stamp_ns: event.estimate for event in record.estimates}
     retrievals = sorted(record.retrievals, key=lambda r: r.stamp_ns)
@@ -80,9 +81,14 @@ def write_answers(folder: Path, record: RunRecord) -> int:
         announced = best is not None and estimate.state == LocalizationState.LOCALIZED
         answer = Answer(stamp_ns, announced, None, "", None, None, None)
         if best is not None:
-            answer = replace(answer, level=best.level, place_id=best.place_id, probability=_bounded(best.probability))
+            probability = _bounded(best.probability * best.place_share)
+            answer = replace(answer, level=best.level, place_id=best.place_id, probability=probability)
             if announced:
                 answer = replace(answer, T_map_base=best.T_map_base, covariance=best.covariance)
+            elif estimate.places:
+                place = estimate.places[0]
+                probability = _bounded(place.probability)
+                answer = replace(answer, level=place.level, place_id=place.place_id, probability=probability)
         else:
             k = int(np.searchsorted(retrieved_ns, stamp_ns, side="right")) - 1
             if k >= 0 and retrievals[k].places:

@@ -114,7 +114,8 @@ def put_beside(answer: Answer, truth: Trajectory, breaks: Sequence[int], places:
         return Beside(answer, False, False, False, float("nan"), float("nan"), np.full(2, np.nan))
     level, pose = found
     place = places.at(level, pose[:2])
-    place_right = place is not None and answer.level == level and answer.place_id == place.place_id
+    # Outside of all places (a lift's cabin) it is right to name none.
+    place_right = answer.level == level and answer.place_id == (place.place_id if place is not None else "")
     error = (float("nan"), float("nan"))
     if answer.announced and answer.T_map_base is not None:
         error = pose_error(answer.T_map_base, pose) if answer.level == level else (float("inf"), float("inf"))

@@ -66,7 +66,7 @@ class JudgedRun:
         in_place: the robot is in a place of the map.
         guessed: the newest answer (at most :data:`judgement.SILENT_S` old) names something, announced or not.
         announced: that answer is announced.
-        place_right: it names the place the robot was in at the answer's stamp.
+        place_right: it names the place the robot was in at the answer's stamp, or none of the level outside of all.
         right: it is announced and within 1 m and 30 deg on the right level; by the place where it has no pose.
         fixed: it is announced with a pose within 0.25 m and 5 deg on the right level, and the place is right if any.
         error_m: of an announced pose; infinite on another level, NaN where no pose is announced.

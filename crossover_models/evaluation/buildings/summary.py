@@ -63,8 +63,18 @@ DEFINITIONS: Mapping[str, tuple[str, str]] = {
     "ellipse_minor_m": ("m", "the shorter one"),
     "auroc": (
         "",
-        "probability that an answer which is right (place, and 1 m and 30 deg if a pose is announced) has the larger "
-        "probability than one which is wrong, ties half; over all instants whose answer has a probability",
+        "probability that an answer which is right (place, or none named outside of all places, and 1 m and 30 deg if "
+        "a pose is announced) has the larger probability than one which is wrong, ties half; over all instants whose "
+        "answer has a probability",
+    ),
+    "auroc_by_own_word": (
+        "",
+        "what auroc would be if answers were right exactly as often as their probabilities say: probabilities that are "
+        "calibrated cannot reach more, whatever the target",
+    ),
+    "brier": (
+        "",
+        "mean square of the probability less 1 of a right answer, less 0 of a wrong one, over these instants",
     ),
     "abstain_or_right_on_twins": (
         "",
@@ -139,6 +149,8 @@ def figures(runs: Sequence[JudgedRun]) -> dict[str, float | None]:
         "ellipse_major_m": float(ellipse[:, 0].mean()) if len(ellipse) else None,
         "ellipse_minor_m": float(ellipse[:, 1].mean()) if len(ellipse) else None,
         "auroc": auroc(probability[told], answer_right[told]),
+        "auroc_by_own_word": auroc_by_own_word(probability[told]),
+        "brier": float(((probability - answer_right)[told] ** 2).mean()) if told.any() else None,
         "abstain_or_right_on_twins": abstain_or_right([run for run in runs if run.case == TWINS_CASE]),
         "place_top1": _share(place_right[in_place]),
         "place_top1_announced": _share((place_right & announced)[in_place]),
@@ -185,6 +197,19 @@ def auroc(value: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
         return None
     above = float(rankdata(value)[right].sum()) - n_right * (n_right + 1) / 2.0
     return above / (n_right * n_wrong)
+
+
+def auroc_by_own_word(probability: NDArray[np.float64]) -> float | None:
+    """:func:`auroc` expected of answers (n,) that are right as often as they say; None where all are surely the same.
+
+    A right one and a wrong one are drawn with weights p and 1 - p.
+    """
+    values, rows = np.unique(probability, return_inverse=True)
+    right, wrong = np.bincount(rows, probability), np.bincount(rows, 1.0 - probability)
+    total = float(right.sum() * wrong.sum())
+    if not len(values) or total <= 0.0:
+        return None
+    return float((right * (np.cumsum(wrong) - 0.5 * wrong)).sum() / total)
 
 
 def plain(values: Mapping[str, float | None]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ ROWS = (
         ("false_fixes", "false fixes", 0),
         ("abstain_or_right_on_twins", "twins: right or abstains (%)", "%"),
         ("auroc", "AUROC", 3),
+        ("auroc_by_own_word", "AUROC if as right as it says", 3),
+        ("brier", "Brier score", 3),
         ("place_top1", "place top-1 (%)", "%"),
     ),
     (

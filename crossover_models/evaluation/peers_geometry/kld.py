@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def kld_sample_size(bins: ArrayLike, epsilon: float, delta: float) -> NDArray[np.float64]:
-    """Particles (...,) with which the Kullback-Leibler divergence from the true posterior stays below ``epsilon`` with
-    probability 1 - ``delta``, when ``bins`` (...,) bins of the state space have support.
+    """Particles (...,) that are enough when ``bins`` (...,) bins of the state space have support.
+
+    With them the Kullback-Leibler divergence from the true posterior stays below ``epsilon`` with probability
+    1 - ``delta``.
 
     Equation 8.14 and table 8.4 of Probabilistic Robotics, with the Wilson-Hilferty approximation of the chi-square
     quantile; a single bin needs one particle.

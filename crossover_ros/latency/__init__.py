@@ -1,0 +1,1 @@
+"""How long an answer takes, stage by stage: through the nodes and DDS, and through the core alone."""
