@@ -211,7 +211,7 @@ class PlaceIndex:
             slots = shelf.slot_of[rows]
             held = slots >= 0
             of[modality] = np.full(len(rows), np.nan)
-            of[modality][held] = shelf.vectors[slots[held]] @ query
+            of[modality][held] = np.vecdot(shelf.vectors[slots[held]], query)
             centers[modality] = center
         return _Scores(rows, of, centers)
 

@@ -282,7 +282,7 @@ def test_equal_scores_are_ordered_by_id_and_none_is_left_out(tmp_path: Path, pla
     for query in (vectors[0], *queries[:20]):
         found, scores = index.search(query, 10, asked)
         truth = np.flatnonzero(allowed)
-        exact = vectors @ query
+        exact = np.vecdot(vectors, query)
         np.testing.assert_allclose(scores, np.sort(exact[truth])[::-1][:10], atol=1e-5)
         clear = exact[truth] > scores[-1] + 1e-5
         assert set(ids[truth[clear]].tolist()) <= set(found.tolist())

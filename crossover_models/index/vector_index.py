@@ -173,12 +173,13 @@ class VectorIndex:
             rows = self._best(query, count, runs)
         else:
             rows = self._near(query, count if self.choice.kind == "hnsw" else max(count, self.choice.refined), groups)
-        score = self._vectors[rows] @ query
+        # Row by row: a product of matrices may sum equal rows in different orders, and the id would not decide.
+        score = np.vecdot(self._vectors[rows], query)
         ids = self._ids[rows]
         if len(self._added_ids):
             wanted = slice(None) if groups is None else np.isin(self._added_groups, list(groups))
             ids = np.concatenate([ids, self._added_ids[wanted]])
-            score = np.concatenate([score, self._added_vectors[wanted] @ query])
+            score = np.concatenate([score, np.vecdot(self._added_vectors[wanted], query)])
         best = np.lexsort((ids, -score))[:count]
         return np.asarray(ids[best]), np.asarray(score[best])
 
