@@ -1,7 +1,8 @@
-"""What ROS's own linters say, where they are installed (Debian: python3-ament-flake8, -lint-cmake and -pep257).
+"""What ROS's own linters say, where Debian's python3-ament-{flake8,lint-cmake,pep257,pycodestyle,pyflakes,xmllint} are.
 
-Left out: E203 (the formatter's blanks around a colon), D105, D107, D402, D403 and D417 (as in ruff, or taste).
-ament_xmllint fetches its schema from the network, and ament_copyright wants a header in every file.
+Left out: E203 and W503 (the formatter's blanks around a colon and lines that begin with an operator), D105, D107, D402,
+D403 and D417 (as in ruff, or taste). ament_mypy knows fewer stubs than our own strict run; ament_copyright wants the
+license in every file.
 """
 
 from __future__ import annotations
@@ -46,6 +47,22 @@ def test_ament_flake8(tmp_path: Path) -> None:
     with (tmp_path / "flake8.ini").open("w") as out:
         settings.write(out)
     done = lint("ament_flake8", "--config", str(tmp_path / "flake8.ini"), "--linelength", "120", *SOURCES)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_ament_pycodestyle(tmp_path: Path) -> None:
+    (tmp_path / "settings.ini").write_text("[pycodestyle]\nignore = E203,W503\nmax-line-length = 120\n")
+    done = lint("ament_pycodestyle", "--config", str(tmp_path / "settings.ini"), *SOURCES)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_ament_pyflakes() -> None:
+    done = lint("ament_pyflakes", *SOURCES)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_ament_xmllint() -> None:
+    done = lint("ament_xmllint", "package.xml")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 

@@ -64,7 +64,9 @@ class Reader(Protocol):
     uses: ClassVar[frozenset[str]]
     """Fields of :class:`ReaderOptions` that this reader goes by; others are refused when given."""
 
-    def __init__(self, root: Path, options: ReaderOptions) -> None: ...
+    def __init__(self, root: Path, options: ReaderOptions) -> None:
+        """Open the set under its root."""
+        ...
 
     def scan_ids(self) -> tuple[tuple[str, str], ...]:
         """(scan_id, split) of every scan that is there, sorted by scan_id; the published splits where given."""
