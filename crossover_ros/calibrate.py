@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     from crossover_models.belief_fit import Believed, Furnished
     from crossover_models.building import Building
@@ -52,7 +54,6 @@ def add_command(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover calibrate``."""
-    import torch
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.table import Table
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_ros.calibrate_belief import drive_belief, embeddings_in, heard_in
 
     plan = (*plan_validation(arguments.runs, buildings=arguments.buildings), *plan_twins(arguments.twins))
-    torch.set_num_threads(1)
+    use_threads(1)
     encoder = load_encoder(arguments.checkpoint, "auto")
     looks: list[Look] = []
     drives: list[tuple[Recording, list[Heard]]] = []

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
 from crossover_ros.demo_steps import DEFAULT_OUT, DURATION_S, RUN, STEPS, DemoOptions, make_map, make_run
 from crossover_ros.live_run import require_ros
 
@@ -81,7 +82,6 @@ def demo(options: DemoOptions) -> int:
     Raises:
         ValueError, OSError: a step that cannot be done; the message is one line.
     """
-    import torch
     from rich.console import Console
 
     from crossover_models.encoders import load_encoder
@@ -89,7 +89,7 @@ def demo(options: DemoOptions) -> int:
     from crossover_ros.supervised import ChildDied
 
     began = time.monotonic()
-    torch.set_num_threads(1)
+    use_threads(1)
     console = Console(stderr=True)
     options.out.mkdir(parents=True, exist_ok=True)
     with _progress(console) as progress:

@@ -19,6 +19,7 @@ from crossover_models.geometry import Array
 from crossover_models.observation import ImageObservation, ObservationError, PointCloudObservation, SceneEmbedding
 from crossover_models.perception import Perception
 from crossover_models.stage_clock import StageClock
+from crossover_models.threads import use_threads
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import embedding_message
 from crossover_ros.encoder_source import EncoderSource
@@ -72,9 +73,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
     def set_up(self) -> None:
         """Load the encoders and subscribe."""
-        import torch
 
-        torch.set_num_threads(self.settings.threads)
+        use_threads(self.settings.threads)
         encoder = self._source.get(self.settings.checkpoint, self.settings.device)
         self._perception = Perception(encoder, self.settings, self.clock)
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
 from crossover_ros.node_settings import NodeSettings, node_settings
 
 if TYPE_CHECKING:
@@ -109,7 +110,6 @@ def _offline(
     began: float,
 ) -> tuple[RunRecord, Mapping[str, Any]]:
     """Through the core: the record, and what became of the messages."""
-    import torch
 
     from crossover_models.encoders import load_encoder
     from crossover_models.evaluation.digest import record_digest
@@ -118,7 +118,7 @@ def _offline(
     from crossover_models.map_database.store import MapDatabase
     from crossover_ros.offline_run import replay_bag
 
-    torch.set_num_threads(1)
+    use_threads(1)
     encoder = load_encoder(settings.encoder.checkpoint, settings.encoder.device)
     with MapDatabase.open(database.path, encoder.fingerprint) as matching:
         counts = replay_bag(
@@ -243,8 +243,6 @@ def _write_answers(arguments: argparse.Namespace, settings: NodeSettings, topics
     """Replay without a truth and leave only what a benchmark judges."""
     import tempfile
 
-    import torch
-
     from crossover_models.encoders import load_encoder
     from crossover_models.evaluation.buildings.answers import write_answers
     from crossover_models.evaluation.results import RECORD
@@ -252,7 +250,7 @@ def _write_answers(arguments: argparse.Namespace, settings: NodeSettings, topics
     from crossover_models.map_database.store import MapDatabase
     from crossover_ros.offline_run import replay_bag
 
-    torch.set_num_threads(1)
+    use_threads(1)
     encoder = load_encoder(settings.encoder.checkpoint, settings.encoder.device)
     arguments.answers.mkdir(parents=True, exist_ok=True)
     with (

@@ -19,6 +19,7 @@ from crossover_models.geometry import se2_from_se3
 from crossover_models.localizer import LocalizerError
 from crossover_models.observation import SceneEmbedding, WallSlice
 from crossover_models.stage_clock import StageClock
+from crossover_models.threads import use_threads
 from crossover_ros import conversions
 from crossover_ros.conversions.answers import read_embedding, stamped_pose
 from crossover_ros.encoder_source import EncoderSource
@@ -85,9 +86,8 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def set_up(self) -> None:
         """Open the database and subscribe; without a database the result says no_database."""
-        import torch
 
-        torch.set_num_threads(self.settings.threads)
+        use_threads(self.settings.threads)
         try:
             self.session = self._open(self._database)
         except (ValueError, OSError) as error:

@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
+
 
 def add_commands(subparsers: Any) -> None:
     """Add ``features`` to the argparse subparsers object of ``crossover data``."""
@@ -35,7 +37,6 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover data features``."""
-    import cv2
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.dataset.extract import FeatureSettings
     from crossover_models.dataset.features_make import REFERENCE_MB, FeaturesJob, ScanFeatures, make_features
 
-    cv2.setNumThreads(1)
+    use_threads(1)
     names = {"spacing_m": arguments.spacing} | {
         n: getattr(arguments, n) for n in ("crops", "cad_points", "referrals", "precision")
     }

@@ -22,6 +22,7 @@ from crossover_models.encoders.efficientnet import EfficientNetLite0
 from crossover_models.encoders.front_ends import ImageFrontEnd, TextFrontEnd, open_front_ends
 from crossover_models.encoders.profile import BASE, REFERENCE, SMALL, EncoderProfile
 from crossover_models.sets.recognition import open_recognizer
+from crossover_models.threads import use_threads
 
 PROFILES = {profile.name: profile for profile in (SMALL, BASE, REFERENCE)}
 REFERENCE_MB = 44.0
@@ -206,13 +207,9 @@ _maker_of_worker: list[_Maker] = []
 def _open_in_worker(job: FeaturesJob) -> None:
     import signal
 
-    import cv2
-    import torch
-
     # The parent stops everybody: a worker finishes the scan it is at.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    use_threads(1)
     _maker_of_worker[:] = [_Maker(job)]
 
 

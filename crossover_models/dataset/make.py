@@ -35,6 +35,7 @@ from crossover_models.dataset.store import (
 )
 from crossover_models.dataset.workers import end_workers
 from crossover_models.simulation.layout import LayoutError
+from crossover_models.threads import use_threads
 
 _GROUPS = "groups"
 
@@ -180,11 +181,10 @@ class _Stopped(Exception):
 
 
 def _begin_worker(stop: Event) -> None:
-    import cv2
 
     # The parent alone answers an interrupt.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    use_threads(1)
     _stop_of_worker[:] = [stop]
 
 

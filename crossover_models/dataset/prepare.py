@@ -19,6 +19,7 @@ from crossover_models.dataset.scene import SceneError
 from crossover_models.dataset.scene_file import check_scene, load_scene, save_scene
 from crossover_models.dataset.store import SPLITS, DataSetInfo, begin, finish, scene_path, write_info
 from crossover_models.dataset.workers import end_workers
+from crossover_models.threads import use_threads
 
 FAILED, LEFT_OUT = "failed.json", "left_out.json"
 
@@ -209,11 +210,9 @@ _reader_of_worker: list[Reader] = []
 def _open_in_worker(dataset: str, root: Path, options: ReaderOptions) -> None:
     import signal
 
-    import cv2
-
     # The parent stops everybody: a worker finishes the scan it is at.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    use_threads(1)
     _reader_of_worker[:] = [open_reader(dataset, root, options)]
 
 

@@ -7,6 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
+
 
 def add_commands(subparsers: Any) -> None:
     """Add ``prepare`` to the argparse subparsers object of ``crossover data``."""
@@ -37,7 +39,6 @@ def add_commands(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover data prepare``."""
-    import cv2
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.dataset.readers import ReaderOptions
     from crossover_models.dataset.store import SPLITS
 
-    cv2.setNumThreads(1)
+    use_threads(1)
     options = ReaderOptions(**{option.name: getattr(arguments, option.name) for option in fields(ReaderOptions)})
     job = PrepareJob(arguments.dataset, arguments.root, arguments.out, options, arguments.workers, arguments.limit)
     console = Console(stderr=True, markup=False, highlight=False)

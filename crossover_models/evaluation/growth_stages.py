@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     from crossover_models.map_database.build import PlaceEncoder
 
@@ -18,11 +20,10 @@ ROOMS_OF_LEVEL = 20
 
 @cache
 def _encoder() -> PlaceEncoder:
-    import torch
 
     from crossover_models.encoders import load_encoder
 
-    torch.set_num_threads(1)
+    use_threads(1)
     return cast("PlaceEncoder", load_encoder("", "cpu"))
 
 

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -57,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise IndexCostError(f"--places: must be in 100..100000000, got {arguments.places}")
     if not 8 <= arguments.dimensions <= 4096 or not 1 <= arguments.queries <= arguments.places:
         raise IndexCostError("--dimensions, --queries: must be in 8..4096 and 1..places")
+    use_threads(1)
     faiss.omp_set_num_threads(1)
     result = measure(arguments)
     _print(result)

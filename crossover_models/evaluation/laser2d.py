@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -76,7 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover bench laser2d``."""
     from itertools import chain
 
-    import torch
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.travel < 0:
         raise BenchmarkError(f"--travel: must not be negative, got {arguments.travel}")
     peers = peer_names(arguments.peers)
-    torch.set_num_threads(1)
+    use_threads(1)
     scans = {
         b: (read_scans(arguments.data / f"{b}_map.npz"), read_scans(arguments.data / f"{b}_query.npz"))
         for b in BUILDINGS

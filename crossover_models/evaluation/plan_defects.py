@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -83,13 +85,12 @@ def add_command(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover bench plan-defects``."""
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
     if arguments.buildings < 1 or arguments.poses < 1:
         raise PlanDefectError("--buildings, --poses: must be at least 1")
-    torch.set_num_threads(1)
+    use_threads(1)
     rows: list[dict[str, Any]] = []
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("plan-defects", total=arguments.buildings * len(DEFECTS))

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SearchCostError(f"--fov: must be in 1..360 deg, got {arguments.fov}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise SearchCostError("--device: no CUDA device here")
-    torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     device = "cuda" if arguments.device == "auto" and torch.cuda.is_available() else arguments.device
     device = "cpu" if device == "auto" else device
     areas = [_area(a, arguments, device) for a in AREAS_M2]

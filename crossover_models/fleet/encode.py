@@ -21,6 +21,7 @@ from crossover_models.fleet.head import BuildingHead
 from crossover_models.fleet.stores import EXTRA, TIMEOUT_S
 from crossover_models.fleet.units import FleetError
 from crossover_models.map_database.build import Progress
+from crossover_models.threads import use_threads
 
 LOCAL = "local"
 
@@ -44,9 +45,7 @@ def encode_source(source: str, scales: Mapping[str, float], checkpoint: str, dev
 def _attempt(source: str, scales: Mapping[str, float], checkpoint: str, device: str) -> tuple[bytes, str]:
     """(file, "") or (nothing, what the user did wrong): Ray would wrap an exception in its own and in a traceback."""
     try:
-        import torch
-
-        torch.set_num_threads(1)
+        use_threads(1)
         return encode_source(source, scales, checkpoint, device), ""
     except (ValueError, OSError) as error:
         return b"", str(error) if source in str(error) else f"{source}: {error}"

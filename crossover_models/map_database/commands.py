@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossover_models.fleet.commands import add_map_commands
+from crossover_models.threads import use_threads
 
 if TYPE_CHECKING:
     from crossover_models.map_database.store import MapDatabase
@@ -66,7 +67,6 @@ def add_command(subparsers: Any) -> None:
 
 def run_build(arguments: argparse.Namespace) -> int:
     """Carry out ``crossover map build``."""
-    import torch
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,7 +77,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     from crossover_models.map_database.sources import read_source
     from crossover_models.map_database.store import MapDatabase
 
-    torch.set_num_threads(1)
+    use_threads(1)
     check_replaceable(arguments.out)
     scales = _scales(arguments.scale)
     console = Console(stderr=True, markup=False)

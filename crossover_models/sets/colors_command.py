@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
 from crossover_models.training.arguments import add_training_arguments, training_settings
 from crossover_models.training.settings import TrainingSettings
 
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.loop import run_stage
     from crossover_models.training.progress import stage_bar
 
-    torch.set_num_threads(1)
+    use_threads(1)
     settings = training_settings(arguments, DEFAULTS)
     train, val = (FeatureSet.open(arguments.features, split) for split in ("train", "val"))
     torch.manual_seed(settings.seed)

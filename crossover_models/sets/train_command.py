@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
 from crossover_models.training.arguments import add_training_arguments, training_settings
 from crossover_models.training.settings import TrainingSettings
 
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.loop import run_stage
     from crossover_models.training.progress import stage_bar
 
-    torch.set_num_threads(1)
+    use_threads(1)
     settings = SetsSettings().with_flat({name: getattr(arguments, name) for name in _SWITCHES})
     optimization = training_settings(arguments, DEFAULTS)
     train = FeatureSet.open(arguments.features, "train", arguments.scans)

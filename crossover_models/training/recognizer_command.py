@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
+
 
 def add_recognizer(subparsers: Any) -> None:
     """Add ``recognizer`` to the subcommands of ``train``."""
@@ -31,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.recognizer import RecognizerStage, known_categories, seen_objects
     from crossover_models.training.settings import TrainingSettings
 
-    torch.set_num_threads(1)
+    use_threads(1)
     data = DataSet.open(arguments.dataset)
     categories = known_categories(data)
     parts = []

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
+
 FILE = "shapes.safetensors"
 
 
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.progress import stage_bar
     from crossover_models.training.shapes import ShapeStage, known_categories, shape_figures, shape_set
 
-    torch.set_num_threads(1)
+    use_threads(1)
     settings = training_settings(arguments, _defaults())
     scans = FeatureSet.open(arguments.features, "train")
     categories = known_categories(scans)

@@ -20,6 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from crossover_models.estimate import LocalizationEstimate, LocalizationState, Retrieval
 from crossover_models.evaluation.trajectory import pose_error
+from crossover_models.threads import use_threads
 from crossover_ros.bag_reading import BagMessage
 from crossover_ros.faults.recording import NS_PER_S, Recording
 from crossover_ros.transform_buffer import TransformBuffer
@@ -109,7 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--recorded-s", type=float, default=40.0)
     arguments = parser.parse_args(argv)
-    import torch
 
     from crossover_models.config import EncoderSettings, LocalizerSettings
     from crossover_models.encoders import load_encoder
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from crossover_ros.replay import Replay
     from crossover_ros.settings import EncoderNodeSettings
 
-    torch.set_num_threads(1)
+    use_threads(1)
     recording = Recording.open(arguments.run, arguments.recorded_s)
     encoder = load_encoder("", "cpu")
     session = open_map(str(arguments.database), LocalizerSettings(), encoder.fingerprint, None)

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossover_models.threads import use_threads
+
 if TYPE_CHECKING:
     from crossover_ros.latency.figures import Pass
 
@@ -95,7 +97,6 @@ def _drive(arguments: argparse.Namespace, progress: Any) -> list[Pass]:
 
 def _prepare(arguments: argparse.Namespace, progress: Any) -> tuple[Path, Path]:
     """Map and bag of the drive, kept from an earlier run with the same settings."""
-    import torch
 
     from crossover_models.encoders import load_encoder
     from crossover_models.map_database.store import MapDatabase
@@ -103,7 +104,7 @@ def _prepare(arguments: argparse.Namespace, progress: Any) -> tuple[Path, Path]:
     from crossover_models.simulation.settings import RunSettings
     from crossover_ros.demo_steps import DemoOptions, finish, finished, make_map
 
-    torch.set_num_threads(1)
+    use_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     options = DemoOptions(arguments.out, source=arguments.database, checkpoint=arguments.checkpoint)
     path = make_map(options, load_encoder(arguments.checkpoint, "cpu"), progress)

@@ -24,6 +24,7 @@ from crossover_models.map_database.store import MapDatabase
 from crossover_models.observation import PointCloudObservation, SceneEmbedding
 from crossover_models.perception import Perception
 from crossover_models.stage_clock import StageClock
+from crossover_models.threads import use_threads
 from crossover_ros.bag_reading import Bag
 from crossover_ros.conversions import frame_id, read_cloud, read_image, read_odometry, stamp_ns
 from crossover_ros.latency.figures import Pass
@@ -155,7 +156,6 @@ def _cpu_s() -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print one line of JSON."""
-    import torch
 
     parser = argparse.ArgumentParser(prog="core_run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bag", type=Path)
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="", help="encoders; default: the shipped ones")
     arguments = parser.parse_args(argv)
     settings = EncoderNodeSettings()
-    torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     clocks = StageClock(), StageClock()
     encoder = load_encoder(arguments.checkpoint, "cpu")
     with MapDatabase.open(arguments.database, encoder.fingerprint) as database:

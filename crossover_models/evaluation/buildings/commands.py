@@ -20,6 +20,7 @@ from crossover_models.evaluation.buildings.cases import (
     plan_runs,
 )
 from crossover_models.evaluation.buildings.peers import ALL, BUILT_IN, Peer, PeerError
+from crossover_models.threads import use_threads
 
 DEFAULT_OUT = Path("build/bench-buildings")
 QUICK_BUILDING = f"procedural:{FIRST_SEED}:1:3"
@@ -159,7 +160,6 @@ def _list(plan: tuple[PlannedRun, ...], console: Any) -> None:
 
 
 def _measure(arguments: argparse.Namespace, plan: tuple[PlannedRun, ...], peers: tuple[Peer, ...]) -> dict[str, Any]:
-    import torch
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import (
@@ -176,7 +176,7 @@ def _measure(arguments: argparse.Namespace, plan: tuple[PlannedRun, ...], peers:
     from crossover_models.evaluation.buildings.recordings import Recorder
     from crossover_models.evaluation.buildings.runner import results, run_benchmark
 
-    torch.set_num_threads(1)
+    use_threads(1)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

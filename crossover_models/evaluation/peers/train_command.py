@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
 from crossover_models.training.settings import TrainingSettings
 
 ALIGNMENT = TrainingSettings(epochs=40, batch=256, learning_rate=1e-3, weight_decay=0.05, validate_every=2, patience=8)
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.object_batch import ObjectSource
     from crossover_models.training.progress import stage_bar
 
-    torch.set_num_threads(1)
+    use_threads(1)
     settings = training_settings(arguments, _TOLD[arguments.peer][1])
     train = FeatureSet.open(arguments.features, "train", arguments.scans)
     val = FeatureSet.open(arguments.features, "val")

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
 
 from crossover_models.config import RegistrationSettings
 from crossover_models.estimate import PoseFit
 from crossover_models.evaluation.buildings.answers import Answer
 from crossover_models.evaluation.peers_geometry.view import Fix, PeerMap, View, abstain
 from crossover_models.registration import InsufficientStructure, PlanMatcher
+from crossover_models.threads import use_threads
 
 PERIOD_S = 2.0
 # Of the gated variant: mean log-likelihood a return of the best pose, and its lead over the second.
@@ -31,7 +31,7 @@ def plain_settings() -> RegistrationSettings:
 def likelihood_field(views: Iterable[View], where: PeerMap, seed: int = 0, gated: bool = False) -> Iterator[Answer]:
     """Announce the best pose of the newest match, always, or (``gated``) only where score and lead suffice."""
     # As everywhere in this package: more threads are slower beside other work.
-    torch.set_num_threads(1)
+    use_threads(1)
     settings = plain_settings()
     matcher = PlanMatcher(where.plans, settings)
     matched_ns: int | None = None

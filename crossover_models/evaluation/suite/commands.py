@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
+
 TASKS = ("scene", "instance", "category", "intra", "temporal-scene", "temporal-instance", "missing", "robot")
 SUITES = {"paper": TASKS}
 RESULTS = "results.json"
@@ -96,13 +98,12 @@ def _evaluate(arguments: argparse.Namespace, console: Any) -> dict[str, Any]:
     rows = (*rows, *(Named.parse(text, "--ablation") for text in arguments.ablation))
     if not named:
         raise MethodError("--method: name at least one, NAME=KIND:CHECKPOINT")
-    import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from crossover_models.evaluation.suite.run import evaluate
     from crossover_models.training.feature_set import FeatureSet
 
-    torch.set_num_threads(1)
+    use_threads(1)
     tasks = SUITES[arguments.suite] if arguments.suite else (arguments.task,)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

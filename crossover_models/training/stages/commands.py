@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from crossover_models.threads import use_threads
 from crossover_models.training.arguments import add_training_arguments, training_settings
 from crossover_models.training.settings import TrainingSettings
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from crossover_models.training.progress import stage_bar
     from crossover_models.training.stages.checkpoint import StageModel, new_stage_model, save_stage
 
-    torch.set_num_threads(1)
+    use_threads(1)
     name = arguments.stage
     optimization = training_settings(arguments, STAGES[name][1])
     train = FeatureSet.open(arguments.features, "train", arguments.scans)
