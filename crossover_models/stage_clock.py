@@ -15,7 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 
 # In the order in which data meet them.
-STAGES = ("receive", "wait", "convert", "preprocess", "encode", "retrieve", "register", "belief", "publish")
+STAGES = (
+    "receive",
+    "transforms",
+    "wait",
+    "convert",
+    "preprocess",
+    "encode",
+    "retrieve",
+    "register",
+    "belief",
+    "publish",
+)
 # Samples of a stage that are remembered.
 KEPT = 2000
 

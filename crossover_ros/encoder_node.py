@@ -60,9 +60,10 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         self._publisher: Any = None
         self.clock = StageClock()
         self._worker = Worker("encoder", self._work, self.work_failed, self.clock)
-        transforms = listen(self, lambda text: self.report("transforms_refused", text))
+        transforms = listen(self, lambda text: self.report("transforms_refused", text), self._poll)
         self._gate = TransformGate(transforms, self._release, self._refuse)
-        self.create_timer(POLL_S, lambda: self._gate.poll(time.monotonic()), clock=self.steady)
+        # New transforms release what waits for them at once; this refuses what has waited too long.
+        self.create_timer(POLL_S, self._poll, clock=self.steady)
 
     @property
     def diagnostics_period_s(self) -> float:
@@ -73,7 +74,6 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
     def set_up(self) -> None:
         """Load the encoders and subscribe."""
-
         use_threads(self.settings.threads)
         encoder = self._source.get(self.settings.checkpoint, self.settings.device)
         self._perception = Perception(encoder, self.settings, self.clock)
@@ -159,7 +159,7 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         elif now - self._cloud_seen_at < SCAN_AFTER_CLOUD_S:
             return
         pairs = ((s.base_frame, frame), (s.odom_frame, s.base_frame))
-        self._gate.put((kind, message, self._received(stamp)), pairs, stamp, now, s.transform_timeout_s)
+        self._gate.put((kind, message, self._received(stamp), now), pairs, stamp, now, s.transform_timeout_s)
 
     def _received(self, stamp_ns: int) -> float:
         """Age (s) of data that have come in, which is what their way here took."""
@@ -167,8 +167,12 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         self.clock.add("receive", age_s)
         return age_s
 
+    def _poll(self) -> None:
+        self._gate.poll(time.monotonic())
+
     def _release(self, item: Any, transforms: tuple[Array, ...]) -> None:
-        kind, message, age_s = item
+        kind, message, age_s, since = item
+        self.clock.add("transforms", time.monotonic() - since)
         self._worker.put(kind, (message, transforms, age_s), self.settings.cloud_queue if kind == CLOUD else 1)
 
     def _refuse(self, item: Any, reason: str) -> None:

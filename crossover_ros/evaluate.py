@@ -110,7 +110,6 @@ def _offline(
     began: float,
 ) -> tuple[RunRecord, Mapping[str, Any]]:
     """Through the core: the record, and what became of the messages."""
-
     from crossover_models.encoders import load_encoder
     from crossover_models.evaluation.digest import record_digest
     from crossover_models.evaluation.results import RECORD

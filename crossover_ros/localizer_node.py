@@ -86,7 +86,6 @@ class LocalizerNode(ManagedNode[LocalizerNodeSettings]):
 
     def set_up(self) -> None:
         """Open the database and subscribe; without a database the result says no_database."""
-
         use_threads(self.settings.threads)
         try:
             self.session = self._open(self._database)

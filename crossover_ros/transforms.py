@@ -49,19 +49,25 @@ class TransformSource(Protocol):
         """
 
 
-def listen(node: Node, on_bad: Callable[[str], None]) -> TransformSource:
-    """Subscribe to /tf and /tf_static; ``on_bad`` hears of transforms that are none."""
+def listen(node: Node, on_bad: Callable[[str], None], on_new: Callable[[], None]) -> TransformSource:
+    """Subscribe to /tf and /tf_static.
+
+    Args:
+        node: subscribes; its executor calls both functions.
+        on_bad: hears of transforms that are none.
+        on_new: called when transforms have come in.
+    """
     if find_spec("tf2_ros") is not None:
-        return Tf2Source(node)
-    return TopicSource(node, on_bad)
+        return Tf2Source(node, on_new)
+    return TopicSource(node, on_bad, on_new)
 
 
 class TopicSource:
     """/tf and /tf_static into a :class:`TransformBuffer`."""
 
-    def __init__(self, node: Node, on_bad: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, on_bad: Callable[[str], None], on_new: Callable[[], None]) -> None:
         self.buffer = TransformBuffer()
-        self._on_bad = on_bad
+        self._on_bad, self._on_new = on_bad, on_new
         # Parent, the one before, and how often it went back and forth, by child.
         self._parents: dict[str, tuple[str, str, int]] = {}
         self._subscriptions = [
@@ -85,6 +91,7 @@ class TopicSource:
                 )
             except TransformError as error:
                 self._on_bad(str(error))
+        self._on_new()
 
     def _watch_parent(self, parent: str, child: str) -> None:
         """Tell of a frame with two parents; a change of parent for good is somebody's right."""
@@ -104,11 +111,16 @@ class TopicSource:
 class Tf2Source:
     """The real tf2_ros buffer and listener."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, on_new: Callable[[], None]) -> None:
         import tf2_ros
 
+        class Buffer(tf2_ros.Buffer):  # type: ignore[misc]
+            def set_transform(self, *arguments: Any) -> None:
+                super().set_transform(*arguments)
+                on_new()
+
         self._tf2 = tf2_ros
-        self._buffer = tf2_ros.Buffer(node=node)
+        self._buffer = Buffer(node=node)
         self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Array:

@@ -227,6 +227,19 @@ def test_thresholds_change_while_running_and_bad_values_do_not(running: House) -
     assert running.odom_to_map(), "odometry still carries the pose"
 
 
+def test_a_cloud_before_its_transform_is_encoded_when_that_comes(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossover_ros.encoder_node.POLL_S", 3600.0)
+    with graph(lambda: House(str(house))) as nodes:
+        nodes.start()
+        robot = nodes.robot
+        stamp_ns = robot.now_ns()
+        robot.points.publish(robot.cloud_at(stamp_ns))
+        wait_for(lambda: nodes.told("encoder").get("waiting_for_transforms") == "1")
+        robot.say_where(stamp_ns)
+        nodes.counts("encoder", "embeddings")
+        assert float(nodes.told("encoder")["transforms_ms"].split()[0]) > 0.0
+
+
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 

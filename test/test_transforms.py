@@ -241,7 +241,7 @@ def test_the_gate_holds_a_bounded_number() -> None:
 # -- tf2_ros -------------------------------------------------------------------------------------------------------
 
 
-def test_errors_of_tf2_ros_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tf2_ros_tells_of_new_transforms_and_its_errors_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in with tf2_ros' names; the real package is not to be had as a wheel."""
     fake: Any = types.ModuleType("tf2_ros")
     fake.TransformException = type("TransformException", (Exception,), {})
@@ -252,7 +252,10 @@ def test_errors_of_tf2_ros_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         failure: Exception | None = None
 
         def __init__(self, node: Any) -> None:
-            pass
+            self.held: list[tuple[Any, ...]] = []
+
+        def set_transform(self, *arguments: Any) -> None:
+            self.held.append(arguments)
 
         def lookup_transform(self, target: str, source: str, time: Any) -> Any:
             if self.failure is not None:
@@ -267,8 +270,12 @@ def test_errors_of_tf2_ros_become_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tf2_ros", fake)
     from crossover_ros.transforms import Tf2Source
 
-    source = Tf2Source(None)  # type: ignore[arg-type]
+    new: list[str] = []
+    source = Tf2Source(None, lambda: new.append("new"))  # type: ignore[arg-type]
     assert source.lookup("odom", "base", 2 * S)[0, 3] == 2.0
+    assert not new
+    source._listener.set_transform("odom to base", "somebody")  # type: ignore[attr-defined]
+    assert new == ["new"] and source._listener.held == [("odom to base", "somebody")]  # type: ignore[attr-defined]
     for failure, kind in (
         (fake.ExtrapolationException("would require extrapolation into the future"), TransformPendingError),
         (fake.ExtrapolationException("would require extrapolation into the past"), TransformError),

@@ -97,7 +97,6 @@ def _drive(arguments: argparse.Namespace, progress: Any) -> list[Pass]:
 
 def _prepare(arguments: argparse.Namespace, progress: Any) -> tuple[Path, Path]:
     """Map and bag of the drive, kept from an earlier run with the same settings."""
-
     from crossover_models.encoders import load_encoder
     from crossover_models.map_database.store import MapDatabase
     from crossover_models.simulation.run import simulate

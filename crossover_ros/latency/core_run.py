@@ -156,7 +156,6 @@ def _cpu_s() -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print one line of JSON."""
-
     parser = argparse.ArgumentParser(prog="core_run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bag", type=Path)
     parser.add_argument("database", type=Path)
