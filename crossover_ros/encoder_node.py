@@ -62,8 +62,10 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
         self._worker = Worker("encoder", self._work, self.work_failed, self.clock)
         transforms = listen(self, lambda text: self.report("transforms_refused", text), self._poll)
         self._gate = TransformGate(transforms, self._release, self._refuse)
-        # New transforms release what waits for them at once; this refuses what has waited too long.
-        self.create_timer(POLL_S, self._poll, clock=self.steady)
+        # New transforms release what waits for them at once; this refuses what has waited too long. It runs only while
+        # something waits: every tick costs rclpy's executor more than a millisecond.
+        self._patience = self.create_timer(POLL_S, self._poll, clock=self.steady)
+        self._patience.cancel()
 
     @property
     def diagnostics_period_s(self) -> float:
@@ -160,6 +162,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
             return
         pairs = ((s.base_frame, frame), (s.odom_frame, s.base_frame))
         self._gate.put((kind, message, self._received(stamp), now), pairs, stamp, now, s.transform_timeout_s)
+        if len(self._gate) and self._patience.is_canceled():
+            self._patience.reset()
 
     def _received(self, stamp_ns: int) -> float:
         """Age (s) of data that have come in, which is what their way here took."""
@@ -169,6 +173,8 @@ class EncoderNode(ManagedNode[EncoderNodeSettings]):
 
     def _poll(self) -> None:
         self._gate.poll(time.monotonic())
+        if not len(self._gate):
+            self._patience.cancel()
 
     def _release(self, item: Any, transforms: tuple[Array, ...]) -> None:
         kind, message, age_s, since = item

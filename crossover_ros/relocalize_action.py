@@ -58,7 +58,9 @@ class RelocalizeAction:
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
             callback_group=ReentrantCallbackGroup(),
         )
-        node.create_timer(POLL_S, self._poll, clock=node.steady)
+        # Runs only while a goal does, as that of the services.
+        self._timer = node.create_timer(POLL_S, self._poll, clock=node.steady)
+        self._timer.cancel()
 
     def destroy(self) -> None:
         """Remove the server, before its node goes."""
@@ -89,11 +91,13 @@ class RelocalizeAction:
             )
         else:
             self._running = running
+            self._timer.reset()
             node.worker.call(lambda: self._begin(running))
         try:
             answer: RelocalizeResponse = await running.future
         finally:
             self._running = None
+            self._timer.cancel()
         result = Relocalize.Result()
         result.success, result.code, result.message = answer.success, int(answer.code), answer.message
         result.hypotheses = [hypothesis_message(h) for h in answer.hypotheses]

@@ -70,7 +70,9 @@ class Services:
             (srv.SetPose, "set_pose", self._set_pose),
         ):
             node.create_service(kind, name, self._safely(name, callback), callback_group=group)
-        node.create_timer(POLL_S, self._expire, clock=node.steady)
+        # Runs only while somebody waits: every tick costs rclpy's executor more than a millisecond.
+        self._timer = node.create_timer(POLL_S, self._expire, clock=node.steady)
+        self._timer.cancel()
 
     def _safely(
         self, name: str, callback: Callable[[Any, Any], Awaitable[Any]]
@@ -125,12 +127,15 @@ class Services:
             timeout_s = node.settings.relocalize_timeout_s
         pending = _Pending(request, time.monotonic() + timeout_s, Future(executor=node.executor))
         self._pending.append(pending)
+        self._timer.reset()
         node.worker.call(self.serve_pending)
         try:
             answer: RelocalizeResponse = await pending.future
             return answer
         finally:
             self._pending.remove(pending)
+            if not self._pending:
+                self._timer.cancel()
 
     def serve_pending(self) -> None:
         """In the worker: search for every relocalization whose data are at hand."""
