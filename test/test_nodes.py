@@ -227,6 +227,15 @@ def test_thresholds_change_while_running_and_bad_values_do_not(running: House) -
     assert running.odom_to_map(), "odometry still carries the pose"
 
 
+def test_only_timers_that_are_needed_tick(running: House) -> None:
+    """Every tick costs the executor: nobody waits here, so nothing looks for requests or late transforms."""
+    needed_hz = ticking_hz = 0.0
+    for node in (running.sensing, running.localizer):
+        needed_hz += 1.0 / node.diagnostics_period_s + 1.0 / node.settings.bond_heartbeat_period
+        ticking_hz += sum(1e9 / timer.timer_period_ns for timer in node.timers if not timer.is_canceled())
+    assert ticking_hz == pytest.approx(needed_hz + running.localizer.settings.transform_rate_hz)
+
+
 def test_a_cloud_before_its_transform_is_encoded_when_that_comes(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("crossover_ros.encoder_node.POLL_S", 3600.0)
     with graph(lambda: House(str(house))) as nodes:
