@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from threading import RLock
 from typing import Any, Protocol
 
 import numpy as np
@@ -154,7 +155,7 @@ class TransformGate:
     """Holds observations until their transforms are in, which is usually a moment after the data.
 
     ``release`` gets (item, transforms); ``refuse`` gets (item, reason) of those whose transforms did not come in time:
-    they are dropped, never given an identity.
+    they are dropped, never given an identity. Any thread may call: tf2_ros tells of transforms in a reentrant group.
     """
 
     def __init__(
@@ -167,38 +168,42 @@ class TransformGate:
         self._source, self._release, self._refuse = source, release, refuse
         self._capacity = capacity
         self._waiting: deque[_Waiting] = deque()
+        self._lock = RLock()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def clear(self) -> None:
         """Forget what waits."""
-        self._waiting.clear()
+        with self._lock:
+            self._waiting.clear()
 
     def put(self, item: Any, pairs: Sequence[tuple[str, str]], stamp_ns: int, now_s: float, patience_s: float) -> None:
         """Release the item as soon as all (target, source) ``pairs`` are known at its stamp; ``now_s`` is monotonic."""
-        if len(self._waiting) >= self._capacity:
-            oldest = self._waiting.popleft()
-            self._refuse(oldest.item, f"more than {self._capacity} observations wait for transforms")
-        self._waiting.append(_Waiting(item, tuple(pairs), stamp_ns, now_s + patience_s))
-        self.poll(now_s)
+        with self._lock:
+            if len(self._waiting) >= self._capacity:
+                oldest = self._waiting.popleft()
+                self._refuse(oldest.item, f"more than {self._capacity} observations wait for transforms")
+            self._waiting.append(_Waiting(item, tuple(pairs), stamp_ns, now_s + patience_s))
+            self.poll(now_s)
 
     def poll(self, now_s: float) -> None:
         """Release or refuse what is due, in the order of arrival."""
-        for waiting in list(self._waiting):
-            try:
-                found = tuple(self._source.lookup(*pair, waiting.stamp_ns) for pair in waiting.pairs)
-            except TransformPendingError as error:
-                if now_s < waiting.deadline_s:
-                    continue
-                self._waiting.remove(waiting)
-                self._refuse(waiting.item, str(error))
-            except TransformError as error:
-                self._waiting.remove(waiting)
-                self._refuse(waiting.item, str(error))
-            else:
-                self._waiting.remove(waiting)
-                self._release(waiting.item, found)
+        with self._lock:
+            for waiting in list(self._waiting):
+                try:
+                    found = tuple(self._source.lookup(*pair, waiting.stamp_ns) for pair in waiting.pairs)
+                except TransformPendingError as error:
+                    if now_s < waiting.deadline_s:
+                        continue
+                    self._waiting.remove(waiting)
+                    self._refuse(waiting.item, str(error))
+                except TransformError as error:
+                    self._waiting.remove(waiting)
+                    self._refuse(waiting.item, str(error))
+                else:
+                    self._waiting.remove(waiting)
+                    self._release(waiting.item, found)
 
 
 class TransformBroadcaster:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -236,6 +238,27 @@ def test_the_gate_holds_a_bounded_number() -> None:
     for k in range(5):
         g.gate.put(k, [("odom", "base")], S, now_s=0.0, patience_s=9.0)
     assert len(g.gate) == 3 and [item for item, _ in g.refused] == [0, 1]
+
+
+def test_an_observation_is_released_once_whoever_looks() -> None:
+    """Two threads look at once while transforms are looked up slowly, as a multi-threaded executor may have it."""
+    released: list[int] = []
+    buffer = TransformBuffer()
+
+    class Slow:
+        def lookup(self, target: str, source: str, stamp_ns: int) -> Array:
+            time.sleep(0.01)
+            return buffer.lookup(target, source, stamp_ns)
+
+    gate = TransformGate(Slow(), lambda item, _: released.append(item), lambda item, _: None)
+    for k in range(5):
+        gate.put(k, [("odom", "base")], S, now_s=0.0, patience_s=9.0)
+    for stamp in (0, 2 * S):
+        buffer.add("odom", "base", stamp, (0.0, 0.0, 0.0), IDENTITY)
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(gate.poll, 0.5) for _ in range(4)]:
+            done.result()
+    assert released == [0, 1, 2, 3, 4]
 
 
 # -- tf2_ros -------------------------------------------------------------------------------------------------------
